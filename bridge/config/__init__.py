@@ -1,0 +1,1 @@
+"""YAML in, `Config` out; every problem with its place. Reads files and nothing else."""

@@ -1,0 +1,1 @@
+"""The answer, and the header that says it. Pure."""

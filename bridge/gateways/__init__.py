@@ -1,0 +1,1 @@
+"""A gateway's request in, a `CheckRequest` out; a `Decision` in, that gateway's reply out. Pure."""

@@ -1,0 +1,1 @@
+"""What the APIs demand, and which operation a request addresses. Pure, standard library only."""

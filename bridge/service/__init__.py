@@ -1,0 +1,1 @@
+"""Listeners, lifecycle, metrics and logs: the thin shell around the decision."""

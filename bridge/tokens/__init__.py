@@ -1,0 +1,1 @@
+"""From the raw `Authorization` value to a verified access token."""
