@@ -16,7 +16,7 @@ class Problem:
 
     Attributes:
         line: 1-based line, 0 where there is none (file missing, no YAML at all).
-        path: Place in the document, e.g. `apis[0].operations[2].require.max_age`; empty for the whole.
+        path: Place in it, e.g. `apis[0].operations[2].require.max_age`; empty for the whole.
         message: What is wrong and what would be right. Never the value of a secret.
     """
 

@@ -10,7 +10,7 @@ from bridge.policy.requirement import NO_REQUIREMENT, Requirement
 
 @dataclass(frozen=True, slots=True)
 class PathRules:
-    """Which ambiguous spellings of a path an API tolerates; each is a risk, see docs/security.md."""
+    """Ambiguous spellings of a path that an API tolerates; each is a risk (docs/security.md)."""
 
     allow_semicolon: bool = False
     allow_encoded_slash: bool = False

@@ -11,8 +11,8 @@ class Requirement:
 
     Attributes:
         scopes: All of them must be granted (RFC 6750 §3, `scope`).
-        acr_values: Any one of them satisfies, in order of preference (RFC 9470 §3); empty: no demand.
-        max_age: Oldest acceptable authentication, seconds, >= 0; None: no demand. Zero is a demand.
+        acr_values: Any one satisfies, in order of preference (RFC 9470 §3); empty: no demand.
+        max_age: Oldest acceptable authentication, seconds, >= 0; None: no demand. 0 is a demand.
     """
 
     scopes: tuple[str, ...] = ()

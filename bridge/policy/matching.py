@@ -1,0 +1,322 @@
+"""Which API and operation a request addresses: tables by host and base path, then a trie.
+
+The cost of a match depends on the length of the path, not on the number of operations (starred
+siblings excepted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
+from bridge.policy.paths import read_segments
+from bridge.policy.templates import (
+    Literal,
+    OneSegment,
+    Rest,
+    Specificity,
+    Starred,
+    Template,
+    parse_template,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What a request addresses.
+
+    Attributes:
+        api: None where no API has this host and base path.
+        operation: None where the API has none for this method and path.
+    """
+
+    api: Api | None
+    operation: Operation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two path templates of one API that match the same method and path equally well.
+
+    Attributes:
+        first_operation, first_path: Index of the earlier one in `operations` and in its `paths`.
+        second_operation, second_path: The same of the later one.
+        method: The method that both list; None where both take any method.
+    """
+
+    first_operation: int
+    first_path: int
+    second_operation: int
+    second_path: int
+    method: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An operation at the end of one of its templates. The greater `key` wins."""
+
+    key: tuple[Specificity, bool]  # path first, then a listed method before any method
+    operation: Operation
+
+
+@dataclass(slots=True)
+class _Ends:
+    """The operations whose template ends at one node, by method; None is any method."""
+
+    by_method: dict[str | None, _Candidate] = field(default_factory=dict)
+
+    def add(self, template: Template, operation: Operation) -> None:
+        for method in operation.methods or (None,):
+            candidate = _Candidate((template.specificity, method is not None), operation)
+            self.by_method.setdefault(method, candidate)
+
+    def find(self, method: str, listed_only: bool) -> _Candidate | None:
+        found = self.by_method.get(method)
+        return found if found is not None or listed_only else self.by_method.get(None)
+
+
+@dataclass(slots=True)
+class _Node:
+    """One position in the trie of an API's templates."""
+
+    literals: dict[str, _Node] = field(default_factory=dict)
+    starred: list[tuple[Starred, _Node]] = field(default_factory=list)  # most literal first
+    one: _Node | None = None
+    ends: _Ends | None = None
+    rest: _Ends | None = None
+
+
+class OperationTrie:
+    """All templates of one API, for look-up by method and decoded segments."""
+
+    def __init__(self, operations: Sequence[Operation], rules: PathRules) -> None:
+        self._root = _Node()
+        self._lists_head = any("HEAD" in operation.methods for operation in operations)
+        starred_nodes: dict[tuple[int, Starred], _Node] = {}
+        for operation in operations:
+            for path in operation.paths:
+                self._add(parse_template(path, rules), operation, starred_nodes)
+        _sort_starred(self._root)
+
+    def _add(
+        self,
+        template: Template,
+        operation: Operation,
+        starred_nodes: dict[tuple[int, Starred], _Node],
+    ) -> None:
+        node = self._root
+        for segment in template.segments:
+            match segment:
+                case Literal(text):
+                    node = node.literals.setdefault(text, _Node())
+                case Starred():
+                    key = (id(node), segment)
+                    if key not in starred_nodes:
+                        starred_nodes[key] = _Node()
+                        node.starred.append((segment, starred_nodes[key]))
+                    node = starred_nodes[key]
+                case OneSegment():
+                    node.one = node.one or _Node()
+                    node = node.one
+                case Rest():
+                    node.rest = node.rest or _Ends()
+                    node.rest.add(template, operation)
+                    return
+        node.ends = node.ends or _Ends()
+        node.ends.add(template, operation)
+
+    def find(self, method: str, segments: Sequence[str]) -> Operation | None:
+        """Find the most specific operation that takes the method and matches the path.
+
+        `HEAD` is matched as `HEAD` if an operation that matches the path lists it, else as `GET`.
+        """
+        if method == "HEAD" and not (
+            self._lists_head and _find(self._root, method, segments, 0, listed_only=True)
+        ):
+            method = "GET"
+        found = _find(self._root, method, segments, 0, listed_only=False)
+        return None if found is None else found.operation
+
+
+def _find(
+    node: _Node, method: str, segments: Sequence[str], at: int, *, listed_only: bool
+) -> _Candidate | None:
+    """Search depth first, the most specific branch first; the first hit is the best one."""
+    if at == len(segments):
+        found = node.ends.find(method, listed_only) if node.ends else None
+    else:
+        found = _find_below(node, method, segments, at, listed_only)
+    if found is None and node.rest is not None:
+        found = node.rest.find(method, listed_only)
+    return found
+
+
+def _find_below(
+    node: _Node, method: str, segments: Sequence[str], at: int, listed_only: bool
+) -> _Candidate | None:
+    segment = segments[at]
+    child = node.literals.get(segment)
+    if child is not None:
+        found = _find(child, method, segments, at + 1, listed_only=listed_only)
+        if found is not None:
+            return found
+    if node.starred:
+        found = _find_starred(node, method, segments, at, listed_only)
+        if found is not None:
+            return found
+    if node.one is not None and segment:
+        return _find(node.one, method, segments, at + 1, listed_only=listed_only)
+    return None
+
+
+def _find_starred(
+    node: _Node, method: str, segments: Sequence[str], at: int, listed_only: bool
+) -> _Candidate | None:
+    """Siblings with equally many literal characters rank alike here: what follows decides."""
+    best: _Candidate | None = None
+    best_length = -1
+    for starred, child in node.starred:
+        if best is not None and starred.literal_length < best_length:
+            break
+        if starred.matches(segments[at]):
+            found = _find(child, method, segments, at + 1, listed_only=listed_only)
+            if found is not None and (best is None or found.key > best.key):
+                best, best_length = found, starred.literal_length
+    return best
+
+
+def _sort_starred(root: _Node) -> None:
+    pending = [root]
+    while pending:
+        node = pending.pop()
+        node.starred.sort(key=lambda edge: -edge[0].literal_length)
+        pending += node.literals.values()
+        pending += (child for _, child in node.starred)
+        if node.one is not None:
+            pending.append(node.one)
+
+
+class PolicyIndex:
+    """A policy prepared for look-ups. Immutable once built; a reload builds another."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._tries = {api.name: OperationTrie(api.operations, api.path) for api in policy.apis}
+        self._exact: dict[str, _BasePaths] = {}
+        self._wildcards: dict[str, _BasePaths] = {}  # by what follows `*.`
+        self._any_host = _BasePaths()
+        for api in policy.apis:
+            if not api.hosts:
+                self._any_host.add(api)
+            for host in api.hosts:
+                if host.startswith("*."):
+                    self._wildcards.setdefault(host[2:], _BasePaths()).add(api)
+                else:
+                    self._exact.setdefault(host, _BasePaths()).add(api)
+
+    def find_api(self, host: str, path: str) -> Api | None:
+        """Find the API of a host and a raw path: exact host, longest wildcard, any host.
+
+        Args:
+            host: As `policy.hosts.read_host` gives it.
+            path: Raw path without the query.
+        """
+        exact = self._exact.get(host)
+        if exact is not None and (api := exact.find(path)) is not None:
+            return api
+        if self._wildcards:
+            _, dot, parent = host.partition(".")
+            while dot:
+                wildcard = self._wildcards.get(parent)
+                if wildcard is not None and (api := wildcard.find(path)) is not None:
+                    return api
+                _, dot, parent = parent.partition(".")
+        return self._any_host.find(path)
+
+    def find_operation(self, api: Api | None, method: str, path: str) -> Operation | None:
+        """Read the path by the API's rules and find its operation.
+
+        Raises:
+            RequestError: The path is ambiguous (spec §4); without an API the strict rules apply.
+        """
+        if api is None:
+            read_segments(path, STRICT_PATH_RULES)
+            return None
+        segments = read_segments(path, api.path)
+        below = segments[api.base_path.count("/") :] if api.base_path != "/" else segments
+        return self._tries[api.name].find(method, below)
+
+
+@dataclass(slots=True)
+class _BasePaths:
+    """The APIs of one host, by base path."""
+
+    by_path: dict[str, Api] = field(default_factory=dict)
+    depth: int = 0  # of the longest base path, in segments: bounds the look-up
+
+    def add(self, api: Api) -> None:
+        self.by_path.setdefault(api.base_path, api)
+        if api.base_path != "/":
+            self.depth = max(self.depth, api.base_path.count("/"))
+
+    def find(self, path: str) -> Api | None:
+        found = self.by_path.get("/")
+        end = 0
+        for _ in range(self.depth):
+            end = path.find("/", end + 1)
+            prefix = path if end < 0 else path[:end]
+            found = self.by_path.get(prefix, found)
+            if end < 0:
+                break
+        return found
+
+
+def find_conflicts(operations: Sequence[Operation], rules: PathRules) -> list[Conflict]:
+    """Find every pair of templates between which a request could not choose.
+
+    Two templates tie when they rank alike segment by segment, can match the same path, and list the
+    same method or both take any. Templates that do not parse are skipped: they are problems of
+    their own.
+    """
+    buckets: dict[tuple[object, ...], list[tuple[int, int, Template]]] = {}
+    for operation_index, operation in enumerate(operations):
+        for path_index, path in enumerate(operation.paths):
+            try:
+                template = parse_template(path, rules)
+            except ValueError:
+                continue
+            buckets.setdefault(_shape(template), []).append((operation_index, path_index, template))
+    conflicts = []
+    for bucket in buckets.values():
+        for at, (second_operation, second_path, second) in enumerate(bucket):
+            for first_operation, first_path, first in bucket[:at]:
+                methods = _shared_methods(operations[first_operation], operations[second_operation])
+                if methods and _overlap(first, second):
+                    conflicts.append(
+                        Conflict(
+                            first_operation, first_path, second_operation, second_path, methods[0]
+                        )
+                    )
+    return conflicts
+
+
+def _shape(template: Template) -> tuple[object, ...]:
+    """Give what two templates share if they tie: literals, and the rank of everything else."""
+    return tuple(
+        ("*", segment.literal_length) if isinstance(segment, Starred) else segment
+        for segment in template.segments
+    )
+
+
+def _shared_methods(first: Operation, second: Operation) -> list[str | None]:
+    if not first.methods and not second.methods:
+        return [None]
+    return [method for method in first.methods if method in second.methods]
+
+
+def _overlap(first: Template, second: Template) -> bool:
+    return all(
+        one.may_match_the_same_as(other)
+        for one, other in zip(first.segments, second.segments, strict=True)
+        if isinstance(one, Starred) and isinstance(other, Starred)
+    )
