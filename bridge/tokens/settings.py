@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 ClaimPath = tuple[str, ...]
-"""Member names from the claims object inwards; a plain claim is a path of one (dots mean nothing)."""
+"""Member names from the claims object inwards; a plain claim is a path of one."""
 
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",

@@ -1,0 +1,115 @@
+"""Claims in, `AccessToken` out: the verified token as the decision sees it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
+from bridge.tokens.settings import ClaimPath, IssuerSettings
+
+Claims = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A verified access token. What is missing or malformed is empty, never an error.
+
+    Attributes:
+        iss: The issuer that signed it.
+        aud: Its audiences.
+        exp: Expiry, epoch seconds.
+        leeway: Clock skew tolerated for this issuer, seconds.
+        acr: How the user authenticated; empty: unknown (RFC 9470 §6.1).
+        auth_time: When the user last authenticated, epoch seconds; None: unknown.
+        scopes: What was granted.
+        client_id: For the log; None where the token has none.
+        upstream: The identity headers of this token.
+    """
+
+    iss: str
+    aud: tuple[str, ...]
+    exp: float
+    leeway: int
+    acr: tuple[str, ...]
+    auth_time: float | None
+    scopes: frozenset[str]
+    client_id: str | None
+    upstream: UpstreamHeaders
+
+
+def access_token(
+    claims: Claims, aud: tuple[str, ...], settings: IssuerSettings, identity: IdentityHeaders
+) -> AccessToken:
+    """Read what the decision needs from claims that `tokens.jwt.check_claims` has accepted.
+
+    Does not check: anything. Signature, times and issuer are checked before.
+    """
+    acr = find_claim(claims, settings.claims.acr)
+    auth_time = find_claim(claims, settings.claims.auth_time)
+    scope = find_claim(claims, settings.claims.scope)
+    client_id = claims.get("client_id", claims.get("azp"))
+    return AccessToken(
+        iss=settings.issuer,
+        aud=aud,
+        exp=claims["exp"],
+        leeway=settings.leeway,
+        acr=read_acr(acr),
+        auth_time=read_auth_time(auth_time),
+        scopes=frozenset(read_scopes(scope)),
+        client_id=client_id if isinstance(client_id, str) else None,
+        upstream=identity.of({**claims, "acr": acr, "auth_time": auth_time, "scope": scope}),
+    )
+
+
+def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...]) -> Any:
+    """Give the value of the first alternative that is present, or None."""
+    for path in alternatives:
+        value: Any = claims
+        for name in path:
+            if not isinstance(value, dict) or name not in value:
+                break
+            value = value[name]
+        else:
+            return value
+    return None
+
+
+def read_acr(value: Any) -> tuple[str, ...]:
+    """Read `acr`: a string, or a list of strings; anything else, or empty, is none.
+
+    Spec: OpenID Connect Core §2 (a case-sensitive string); lists as Entra's `acrs`.
+    """
+    match value:
+        case str():
+            return (value,) if value else ()
+        case list() if all(isinstance(member, str) for member in value):
+            return tuple(member for member in value if member)
+        case _:
+            return ()
+
+
+def read_auth_time(value: Any) -> float | None:
+    """Read `auth_time`: a finite number >= 0, epoch seconds; anything else is none.
+
+    Spec: RFC 9068 §2.2.1, RFC 7519 §2 (NumericDate).
+    """
+    return value if is_number(value) and value >= 0 else None
+
+
+def read_scopes(value: Any) -> tuple[str, ...]:
+    """Read `scope`: space-separated (RFC 6749 §3.3) or a list of strings; anything else is none."""
+    match value:
+        case str():
+            return tuple(scope for scope in value.split(" ") if scope)
+        case list() if all(isinstance(member, str) for member in value):
+            return tuple(value)
+        case _:
+            return ()
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

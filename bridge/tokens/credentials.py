@@ -1,0 +1,64 @@
+"""The raw `Authorization` values in, the credentials out: the first look at what a client sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bridge.errors import RequestError
+
+MAX_TOKEN_BYTES = 16 * 1024
+
+# b64token = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="  (RFC 6750 §2.1)
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """An access token as it was presented, unverified.
+
+    Attributes:
+        scheme: Authentication scheme, lower case.
+        token: The string after the scheme; for `bearer` a b64token of at most 16 KiB.
+    """
+
+    scheme: Literal["bearer", "dpop"]
+    token: str
+
+    def __repr__(self) -> str:  # a token must not slip into a log line or a traceback
+        return f"Credentials(scheme={self.scheme!r})"
+
+
+def read_credentials(values: Sequence[str]) -> Credentials | None:
+    """Read the access token from the values of the `Authorization` header.
+
+    Args:
+        values: One string for each header line, as they came.
+
+    Returns:
+        None where there are no credentials for us: no value, an empty one, another scheme.
+
+    Raises:
+        RequestError: Two values, a comma (gateways join lines with commas), or no b64token.
+
+    Spec: RFC 6750 §2.1, RFC 9110 §11.4; a scheme is case-insensitive (RFC 9110 §11.1).
+    """
+    if not values:
+        return None
+    if len(values) > 1 or "," in values[0]:
+        raise RequestError(
+            "authorization_repeated", "The request must have exactly one Authorization value"
+        )
+    scheme, _, token = values[0].strip(" \t").partition(" ")
+    token = token.lstrip(" ")
+    match scheme.lower():
+        case "bearer":
+            if len(token) > MAX_TOKEN_BYTES or not _B64TOKEN.fullmatch(token):
+                raise RequestError("bearer_token_malformed", "The Bearer token is malformed")
+            return Credentials("bearer", token)
+        case "dpop":
+            return Credentials("dpop", token)
+        case _:
+            return None

@@ -1,0 +1,60 @@
+"""JSON that means one thing only. Python's `json` is laxer than what may decide about access."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+_MAX_INT_DIGITS = 20  # 64 bits and a sign; more is no claim that anybody can mean
+
+
+def loads(raw: bytes) -> Any:
+    """Decode one JSON text.
+
+    Raises:
+        ValueError: Not UTF-8, not JSON, duplicate members (RFC 8725 §2.4), NaN or Infinity, numbers
+            beyond 64 bits or the range of a float, nesting too deep, lone surrogates.
+    """
+    text = raw.decode("utf-8")
+    try:
+        value = _DECODER.decode(text)
+        if "\\u" in text:
+            _refuse_lone_surrogates(value)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return value
+
+
+def _refuse_lone_surrogates(value: Any) -> None:
+    r"""Refuse what `\ud800` decodes to: it breaks the header or log line it is written to."""
+    json.dumps(value, ensure_ascii=False).encode("utf-8")  # UnicodeEncodeError is a ValueError
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("duplicate member")
+    return members
+
+
+def _int(digits: str) -> int:
+    if len(digits) > _MAX_INT_DIGITS:
+        raise ValueError("number too large")
+    return int(digits)
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise ValueError("number too large")
+    return number
+
+
+def _constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_int, parse_float=_float, parse_constant=_constant
+)

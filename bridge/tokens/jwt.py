@@ -1,0 +1,258 @@
+"""A JWT access token, part by part: what is visible without a key, the signature, the claims.
+
+RFC 7515, RFC 7519, RFC 9068 §4, RFC 8725. `now` is an argument; nothing here fetches or waits.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import a2b_base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from bridge.errors import TokenError
+from bridge.tokens import json_strict
+from bridge.tokens.access_token import Claims, is_number
+from bridge.tokens.jwk import VerificationKey
+from bridge.tokens.settings import IssuerSettings
+
+CHECKS = (
+    "format",
+    "crit",
+    "iss",
+    "alg",
+    "typ",
+    "key",
+    "signature",
+    "exp",
+    "nbf",
+    "iat",
+    "id_token",
+    "required_claims",
+    "cnf",
+    "aud",
+)
+"""The checks of a token in the order in which they are made."""
+
+REQUIRED_CLAIMS = ("iss", "exp", "aud", "sub", "client_id", "iat", "jti")
+"""RFC 9068 §2.2, demanded by `token_type: strict`."""
+
+_ID_TOKEN_CLAIMS = ("nonce", "at_hash", "c_hash")
+_ACCESS_TOKEN_TYPE = "at+jwt"
+_LENIENT_TYPES = frozenset({_ACCESS_TOKEN_TYPE, "jwt", None})
+
+# BASE64URL(header) "." BASE64URL(payload) "." BASE64URL(signature), RFC 7515 §7.1
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+# The last character of a canonical encoding has no stray bits (RFC 4648 §3.5).
+_CANONICAL_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
+_MAX_CACHED_HEADER = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """A JOSE header, as far as it is used; `jku`, `x5u`, `jwk` and `x5c` never are.
+
+    Attributes:
+        typ: Lower case, without `application/`; None where absent.
+    """
+
+    alg: str
+    kid: str | None
+    typ: str | None
+    has_crit: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnverifiedJwt:
+    """A well-formed JWT of which nothing is verified."""
+
+    header: Header
+    claims: Claims
+    signing_input: bytes
+    signature: bytes
+
+
+def read_jwt(token: str) -> UnverifiedJwt | None:
+    """Take a token apart.
+
+    Returns:
+        None where the token is opaque: not three base64url parts, or the first no JSON object.
+
+    Raises:
+        TokenError: A JWT, but not a well-formed one.
+    """
+    match = _COMPACT.fullmatch(token)
+    if match is None:
+        return None
+    encoded_header, encoded_claims, encoded_signature = match.groups()
+    if len(encoded_header) <= _MAX_CACHED_HEADER:
+        header = _read_header_cached(encoded_header)
+    else:
+        header = _read_header(encoded_header)
+    if header is None:
+        return None
+    try:
+        claims = json_strict.loads(_decode(encoded_claims))
+        signature = _decode(encoded_signature)
+    except ValueError:
+        raise _malformed() from None
+    if not isinstance(claims, dict):
+        raise _malformed()
+    signing_input = token[: -len(encoded_signature) - 1] if encoded_signature else token[:-1]
+    return UnverifiedJwt(header, claims, signing_input.encode("ascii"), signature)
+
+
+def _read_header(encoded: str) -> Header | None:
+    """Read a header; None: no JSON object."""
+    try:
+        header = json_strict.loads(_decode(encoded))
+    except ValueError:
+        if _is_object_at_least(encoded):
+            raise _malformed() from None
+        return None
+    if not isinstance(header, dict):
+        return None
+    alg, kid, typ = header.get("alg"), header.get("kid"), header.get("typ")
+    if (
+        not isinstance(alg, str)
+        or not isinstance(kid, str | None)
+        or not isinstance(typ, str | None)
+        or ("typ" in header and typ is None)
+        or ("kid" in header and kid is None)
+    ):
+        raise _malformed()
+    if typ is not None:
+        typ = typ.lower().removeprefix("application/")
+    return Header(alg, kid, typ, "crit" in header)
+
+
+# An issuer signs all its tokens with the same few headers: decode each once.
+_read_header_cached = lru_cache(maxsize=1024)(_read_header)
+
+
+def _is_object_at_least(encoded: str) -> bool:
+    """Tell a JWT with a faulty header from an opaque token with two dots."""
+    raw = a2b_base64(encoded.encode().translate(_TO_BASE64) + b"A" * (-len(encoded) % 4))
+    return raw.lstrip(b" \t\r\n").startswith(b"{")
+
+
+def _decode(encoded: str) -> bytes:
+    """Decode base64url strictly: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5)."""
+    raw = encoded.encode("ascii")
+    remainder = len(raw) % 4
+    if remainder == 0:
+        return a2b_base64(raw.translate(_TO_BASE64))
+    if remainder == 1 or raw[-1] not in _CANONICAL_LAST[remainder]:
+        raise ValueError("not canonical base64url")
+    return a2b_base64(raw.translate(_TO_BASE64) + b"=" * (4 - remainder))
+
+
+def check_header(header: Header, settings: IssuerSettings) -> None:
+    """Check what needs no key: `crit`, `alg`, `typ`.
+
+    Raises:
+        TokenError: RFC 7515 §4.1.11 (no extension is understood), RFC 8725 §3.1 (the algorithm is
+            the issuer's choice), RFC 9068 §4 (`typ`).
+    """
+    if header.has_crit:
+        raise TokenError("crit", "token_crit_not_understood")
+    if header.alg not in settings.algorithms:
+        raise TokenError("alg", "token_alg_not_accepted")
+    accepted = {_ACCESS_TOKEN_TYPE} if settings.token_type == "strict" else _LENIENT_TYPES
+    if header.typ not in accepted:
+        raise TokenError("typ", "token_typ_not_accepted")
+
+
+def verify_signature(jwt: UnverifiedJwt, keys: Sequence[VerificationKey]) -> VerificationKey:
+    """Find the key that signed the token.
+
+    Args:
+        keys: The issuer's keys with the token's kid, or all of them where it names none.
+
+    Raises:
+        TokenError: None of them did.
+    """
+    algorithm = jwt.header.alg
+    for key in keys:
+        if algorithm in key.algorithms and key.verify(algorithm, jwt.signing_input, jwt.signature):
+            return key
+    raise TokenError("signature", "token_signature_invalid")
+
+
+def check_claims(
+    claims: Claims, typ: str | None, settings: IssuerSettings, now: int
+) -> tuple[str, ...]:
+    """Check the claims that do not depend on the API.
+
+    Args:
+        typ: The header's `typ` as in `Header.typ`.
+        now: Current time, epoch seconds.
+
+    Returns:
+        The token's audiences.
+
+    Raises:
+        TokenError: Expired, not yet valid, malformed, an ID token, or bound to what is not checked.
+
+    Does not check: `iss` (it chose the settings), whether the API takes the audience.
+    Spec: RFC 7519 §4.1, RFC 9068 §2.2 and §4, RFC 9449 §7.2, RFC 8705 §3.
+    """
+    leeway = settings.leeway
+    if now >= _time(claims, "exp", required=True) + leeway:
+        raise TokenError("exp", "token_expired")
+    if _time(claims, "nbf") > now + leeway:
+        raise TokenError("nbf", "token_not_yet_valid")
+    if _time(claims, "iat") > now + leeway:
+        raise TokenError("iat", "token_issued_in_the_future")
+    if (
+        settings.id_token_claims == "refuse"
+        and typ != _ACCESS_TOKEN_TYPE
+        and any(name in claims for name in _ID_TOKEN_CLAIMS)
+    ):
+        raise TokenError("id_token", "token_is_an_id_token")
+    if settings.token_type == "strict" and any(name not in claims for name in REQUIRED_CLAIMS):
+        raise TokenError("required_claims", "token_lacks_required_claims")
+    if "cnf" in claims:
+        raise TokenError("cnf", "token_binding_not_supported")
+    return _audiences(claims.get("aud"))
+
+
+def check_audience(
+    aud: tuple[str, ...], api_audiences: tuple[str, ...] | None, settings: IssuerSettings
+) -> None:
+    """Check that the token is meant for the API: any match will do (RFC 7519 §4.1.3).
+
+    Raises:
+        TokenError: It is for somebody else.
+    """
+    accepted = settings.audiences if api_audiences is None else api_audiences
+    for audience in aud:
+        if audience in accepted:
+            return
+    raise TokenError("aud", "token_audience_not_accepted")
+
+
+def _audiences(aud: Any) -> tuple[str, ...]:
+    if isinstance(aud, str):
+        return (aud,)
+    if isinstance(aud, list) and all(isinstance(member, str) for member in aud):
+        return tuple(aud)
+    raise TokenError("aud", "token_audience_not_accepted")
+
+
+def _time(claims: Claims, name: str, *, required: bool = False) -> float:
+    """Read a NumericDate; an optional one that is absent is the beginning of time."""
+    if name not in claims and not required:
+        return 0
+    value: Any = claims.get(name)
+    if not is_number(value):
+        raise TokenError(name, f"token_{name}_malformed")
+    number: float = value
+    return number
+
+
+def _malformed() -> TokenError:
+    return TokenError("format", "token_malformed")
