@@ -1,0 +1,112 @@
+"""A denial as the client sees it: status, headers, body. The same for every gateway."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+from bridge.decision.challenge import build_challenge
+from bridge.decision.decide import Decision, Row
+from bridge.decision.resource_metadata import metadata_url
+from bridge.policy.requirement import Requirement
+from bridge.tokens.identity import UpstreamHeaders
+
+_CHALLENGED = frozenset(
+    {Row.NO_CREDENTIALS, Row.MALFORMED_CREDENTIALS, Row.INVALID_TOKEN, Row.STEP_UP, Row.SCOPE}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response: header names in lower case, each at most once."""
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+
+def denial_response(decision: Decision, *, head: bool, cross_origin: bool) -> Response:
+    """Write a denial as an HTTP response (spec §6).
+
+    Args:
+        decision: A denial.
+        head: The request was a `HEAD`: no body.
+        cross_origin: The request had an `Origin`: a browser must be let see the challenge.
+    """
+    headers = [("cache-control", "no-store"), ("content-type", "application/json")]
+    challenge = challenge_of(decision)
+    if challenge is not None:
+        headers.insert(0, ("www-authenticate", challenge))
+    if decision.retry_after_seconds is not None:
+        headers.append(("retry-after", str(decision.retry_after_seconds)))
+    if cross_origin:
+        headers.append(("access-control-expose-headers", "WWW-Authenticate"))
+    return Response(decision.status, tuple(headers), "" if head else _body(decision))
+
+
+def upstream_headers(decision: Decision, nobody: UpstreamHeaders) -> UpstreamHeaders:
+    """Give what an allow does to the request on its way to the upstream (spec §7).
+
+    Args:
+        decision: An allow.
+        nobody: The headers where no token was looked at, or none was good: all removed.
+    """
+    upstream = nobody if decision.token is None else decision.token.upstream
+    if decision.would_deny and decision.error is not None:
+        return upstream.with_would_deny(decision.error)
+    return upstream
+
+
+def challenge_of(decision: Decision) -> str | None:
+    """Build the challenge of a denial; rows without one give None."""
+    api = decision.api
+    if api is None or decision.row not in _CHALLENGED:
+        return None
+    told = _told(decision)
+    # RFC 6750 §3.1: without credentials no error code and no other error information.
+    bare = decision.row is Row.NO_CREDENTIALS
+    return build_challenge(
+        "Bearer",
+        realm=api.realm,
+        error=None if bare else decision.error,
+        error_description=None if bare else decision.description,
+        acr_values=told.acr_values,
+        max_age=told.max_age,
+        scope=told.scopes,
+        resource_metadata=None if api.resource is None else metadata_url(api.resource),
+    )
+
+
+def _told(decision: Decision) -> Requirement:
+    """Give what a denial tells of the requirement: all that must be brought, not only what failed.
+
+    Spec: RFC 9470 §9: before the token is verified nothing of acr and max_age, unless the API asks
+    for it.
+    """
+    hinted = (
+        decision.row is Row.NO_CREDENTIALS
+        and decision.api is not None
+        and decision.api.hint_requirements
+    )
+    tells_step_up = decision.row is Row.STEP_UP or hinted
+    tells_scopes = decision.row is Row.NO_CREDENTIALS or bool(decision.unmet.scopes)
+    return Requirement(
+        scopes=decision.requirement.scopes if tells_scopes else (),
+        acr_values=decision.requirement.acr_values if tells_step_up else (),
+        max_age=decision.requirement.max_age if tells_step_up else None,
+    )
+
+
+def _body(decision: Decision) -> str:
+    told = _told(decision)
+    members: dict[str, str | int | None] = {
+        "error": decision.error,
+        "error_description": decision.description,
+    }
+    if told.acr_values:
+        members["acr_values"] = " ".join(told.acr_values)
+    if told.max_age is not None:
+        members["max_age"] = told.max_age
+    if told.scopes:
+        members["scope"] = " ".join(told.scopes)
+    return json.dumps(members, separators=(",", ":"))

@@ -1,0 +1,75 @@
+"""The question "may this request pass", the same for every gateway."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+_METHOD_OVERRIDE_HEADERS = ("x-http-method-override", "x-method-override", "x-http-method")
+# What may be logged of a client's x-request-id: no dots and not long, so that no JWT fits in.
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class Headers(Protocol):
+    """All values of a header by its name in any case; aiohttp's and multidict's views are such."""
+
+    def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]:
+        """Give the values of a header, or the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """One request at a gateway, as it came.
+
+    Attributes:
+        gateway: The door's name, a metric label: `envoy`, `native`.
+        method: As sent; methods are case-sensitive.
+        hosts: Every value of the host, as sent.
+        target: Raw request target in origin form, with the query.
+        authorization: Every value of `Authorization`.
+        method_overrides: Every value of the headers that some frameworks let change the method.
+        cross_origin: The request has an `Origin`.
+        preflight: The request is a CORS preflight: `OPTIONS` with `Origin` and
+            `Access-Control-Request-Method` (Fetch §3.2.2).
+        request_id: `x-request-id` for the log, where it is a short plain token; else None.
+    """
+
+    gateway: str
+    method: str
+    hosts: Sequence[str]
+    target: str
+    authorization: Sequence[str]
+    method_overrides: Sequence[str] = ()
+    cross_origin: bool = False
+    preflight: bool = False
+    request_id: str | None = None
+
+
+def check_request(
+    gateway: str, method: str, hosts: Sequence[str], target: str, headers: Headers
+) -> CheckRequest:
+    """Collect from a request's headers what a check looks at; nothing else is ever read."""
+    overrides: list[str] = []
+    for name in _METHOD_OVERRIDE_HEADERS:
+        overrides += headers.getall(name, ())
+    cross_origin = bool(headers.getall("origin", ()))
+    request_ids = headers.getall("x-request-id", ())
+    return CheckRequest(
+        gateway=gateway,
+        method=method,
+        hosts=hosts,
+        target=target,
+        authorization=headers.getall("authorization", ()),
+        method_overrides=overrides,
+        cross_origin=cross_origin,
+        preflight=(
+            cross_origin
+            and method == "OPTIONS"
+            and bool(headers.getall("access-control-request-method", ()))
+        ),
+        request_id=(
+            request_ids[0] if request_ids and _REQUEST_ID.fullmatch(request_ids[0]) else None
+        ),
+    )
