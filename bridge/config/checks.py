@@ -1,0 +1,121 @@
+"""Checks that need more than one value.
+
+They look at the file's nodes, not at the models, so that every problem is found in one go,
+whatever else is wrong. What has a wrong type is passed over: the models report it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from bridge.config import addresses
+from bridge.config.checks_apis import check_apis
+from bridge.config.model import DEFAULT_ADMIN, DEFAULT_AUTHZ
+from bridge.config.places import Place
+from bridge.config.settings import TcpAddress, UnixAddress
+from bridge.errors import Problem
+
+_ANY_HOST = frozenset(("0.0.0.0", "::"))  # noqa: S104
+
+
+def cross_checks(root: Place, directory: Path) -> Iterator[Problem]:
+    """Find every problem that the models do not see.
+
+    Args:
+        root: The whole file.
+        directory: Absolute; relative names are relative to it.
+    """
+    yield from _check_listen(root, directory)
+    yield from _check_issuers(root)
+    yield from _check_upstream_headers(root)
+    yield from check_apis(root)
+
+
+def _check_listen(root: Place, directory: Path) -> Iterator[Problem]:
+    listen = root.child("listen")
+    if listen is None:
+        return
+    found: list[TcpAddress | UnixAddress] = []
+    for key, default in (("authz", DEFAULT_AUTHZ), ("admin", DEFAULT_ADMIN)):
+        place = listen.child(key)
+        try:
+            text = default if place is None else place.text or ""
+            found.append(addresses.listen_address(text, directory))
+        except ValueError as error:
+            if place is not None and place.text and place.text.startswith("unix:"):
+                yield place.problem(str(error))
+    if len(found) == 2 and _collide(*found):  # noqa: PLR2004
+        place = listen.child("admin") or listen.child("authz") or listen
+        yield place.problem(f"must not share an address: authz is {found[0]}, admin is {found[1]}")
+
+
+def _collide(one: TcpAddress | UnixAddress, other: TcpAddress | UnixAddress) -> bool:
+    if not isinstance(one, TcpAddress) or not isinstance(other, TcpAddress):
+        return one == other
+    if one.port == 0 or one.port != other.port:
+        return False
+    same_family = (":" in one.host) == (":" in other.host)
+    any_host = one.host in _ANY_HOST or other.host in _ANY_HOST
+    return one.host == other.host or (any_host and same_family)
+
+
+def _check_issuers(root: Place) -> Iterator[Problem]:
+    first: dict[str, Place] = {}
+    for issuer in root.items("issuers"):
+        place = issuer.child("issuer")
+        if place is not None and place.text:
+            earlier = first.setdefault(place.text, place)
+            if earlier is not place:
+                yield place.problem(f"is already {earlier.path} (line {earlier.line})")
+        yield from _check_issuer_url(issuer)
+        yield from _check_insecure(issuer)
+        jwks_file = issuer.child("jwks_file")
+        if jwks_file is not None and issuer.has("jwks_uri"):
+            yield jwks_file.problem("must not stand beside jwks_uri: keys come from one place")
+
+
+def _check_issuer_url(issuer: Place) -> Iterator[Problem]:
+    """Without a place for its keys, the issuer's metadata has to be found (RFC 8414 §2, §3)."""
+    place = issuer.child("issuer")
+    if place is None or not place.text:
+        return
+    has_keys = issuer.has("jwks_uri") or issuer.has("jwks_file")
+    is_url = place.text.lower().startswith(("http:", "https:"))
+    if has_keys and not is_url:
+        return  # any name will do (RFC 7519 §4.1.1)
+    way_out = "" if has_keys else ", or have a jwks_uri or jwks_file"
+    try:
+        parts = addresses.split_url(place.text)
+    except ValueError as error:
+        yield place.problem(f"{error}{way_out}")
+        return
+    if parts.query and not has_keys:
+        yield place.problem(f"must not have a query (RFC 8414 §2){way_out}")
+
+
+def _check_insecure(issuer: Place) -> Iterator[Problem]:
+    allow = issuer.child("allow_insecure_http")
+    if allow is not None and allow.node.value is not False:
+        return
+    for key in ("issuer", "jwks_uri"):
+        place = issuer.child(key)
+        if place is None or place.text is None:
+            continue
+        try:
+            insecure = addresses.is_insecure(addresses.split_url(place.text))
+        except ValueError:
+            continue
+        if insecure:
+            yield place.problem(
+                "must be https:// (http:// only to loopback, or with allow_insecure_http: true)"
+            )
+
+
+def _check_upstream_headers(root: Place) -> Iterator[Problem]:
+    headers = root.child("upstream_headers")
+    first: dict[str, Place] = {}
+    for name, place in headers.entries() if headers is not None else ():
+        earlier = first.setdefault(name.lower(), place)
+        if earlier is not place:
+            yield place.problem(f"is the same header as on line {earlier.line}")

@@ -1,0 +1,291 @@
+"""The configuration file as it is written: keys, types, defaults and descriptions.
+
+Descriptions state unit and default; they become the JSON Schema. Cross-checks are in `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from bridge.config import fields as f
+from bridge.config.settings import DEFAULT_UPSTREAM_HEADERS
+from bridge.tokens.settings import DEFAULT_ALGORITHMS
+
+DEFAULT_AUTHZ = "127.0.0.1:9191"
+DEFAULT_ADMIN = "127.0.0.1:9192"
+_DEFAULT_SCOPE: f.ClaimAsWritten = ["scope", "scp"]
+
+
+class Section(BaseModel):
+    """A mapping of the file. Unknown keys are errors, and no value is converted."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    not_yet: ClassVar[frozenset[str]] = frozenset()
+    """Keys that the contract names and this release does not know."""
+
+
+class ListenSection(Section):
+    """Where the bridge listens. A change needs a restart."""
+
+    authz: f.Address = Field(
+        default=DEFAULT_AUTHZ,
+        description="Gateways talk to this one: host:port, [ipv6]:port or unix:/path."
+        " Default 127.0.0.1:9191.",
+    )
+    admin: f.Address = Field(
+        default=DEFAULT_ADMIN,
+        description="People and scrapers talk to this one; never expose it: host:port, [ipv6]:port"
+        " or unix:/path. Default 127.0.0.1:9192.",
+    )
+
+
+class ClaimsSection(Section):
+    """Where an issuer puts what the decision needs.
+
+    A name (dots mean nothing), or a list of alternatives, of which the first one present wins; an
+    alternative that is a list is a path of member names.
+    """
+
+    acr: f.Claim = Field(
+        default="acr", description="Claim of the authentication context. Default acr."
+    )
+    auth_time: f.Claim = Field(
+        default="auth_time",
+        description="Claim of the time of authentication, epoch seconds. Default auth_time.",
+    )
+    scope: f.Claim = Field(
+        default=_DEFAULT_SCOPE, description="Claim of the granted scopes. Default [scope, scp]."
+    )
+
+
+class IssuerSection(Section):
+    """One trusted issuer of access tokens."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["jwks_uri", "jwks_file"]}})
+
+    not_yet = frozenset(("introspection",))
+
+    issuer: f.Text = Field(description="Exact `iss` of its tokens.")
+    audiences: Annotated[list[f.Text], *f.UNIQUE_LIST] = Field(
+        description="Any match of the token's `aud` will do; at least one."
+    )
+    algorithms: Annotated[list[f.Algorithm], *f.UNIQUE_LIST] = Field(
+        default=list(DEFAULT_ALGORITHMS),
+        description="Accepted signature algorithms. Default [RS256, PS256, ES256, EdDSA].",
+    )
+    jwks_uri: f.Url | None = Field(
+        default=None,
+        description="URL of the key set. Unset: RFC 8414 metadata, then OIDC discovery.",
+    )
+    jwks_file: f.FileName | None = Field(
+        default=None,
+        description="File with the key set instead of any URL, watched; relative to this file."
+        " Unset: none.",
+    )
+    token_type: Literal["any", "strict"] = Field(
+        default="any",
+        description="any: `typ` at+jwt, JWT or none; strict: RFC 9068 `typ` and required claims."
+        " Default any.",
+    )
+    id_token_claims: Literal["refuse", "ignore"] = Field(
+        default="refuse",
+        description="What to do with tokens that look like ID tokens (`nonce`, `at_hash` or"
+        " `c_hash` without `typ` at+jwt). Default refuse.",
+    )
+    leeway: Annotated[int, *f.seconds(0, 600)] = Field(
+        default=5,
+        description="Clock skew tolerated for exp, nbf, iat and auth_time, a duration of at most"
+        " 10m. Default 5s.",
+    )
+    timeout: Annotated[int, *f.seconds(1, 60)] = Field(
+        default=2,
+        description="Bound of each call to this issuer, a duration of 1s to 1m. Default 2s.",
+    )
+    allow_insecure_http: bool = Field(
+        default=False, description="Accept http:// to another machine than loopback. Default false."
+    )
+    claims: ClaimsSection = Field(
+        default=ClaimsSection(), description="Where this issuer puts acr, auth_time and scope."
+    )
+    tokens: Annotated[list[f.TokenFormat], *f.UNIQUE_LIST] = Field(
+        default=["jwt"], description="Formats of its access tokens. Default [jwt]."
+    )
+
+
+class RequireSection(Section):
+    """What the access token of an operation must have. Without any: a valid token."""
+
+    model_config = ConfigDict(json_schema_extra={"not": {"required": ["acr_values", "min_acr"]}})
+
+    scopes: Annotated[list[f.ScopeToken], *f.UNIQUE_LIST] | None = Field(
+        default=None, description="All of them must be granted. Unset: none."
+    )
+    acr_values: Annotated[list[f.ScopeToken], *f.UNIQUE_LIST] | None = Field(
+        default=None,
+        description="Any one satisfies, in order of preference; exact, case-sensitive."
+        " Unset: no demand.",
+    )
+    min_acr: f.ScopeToken | None = Field(
+        default=None,
+        description="Instead of acr_values: this one of `assurance_levels`, or any stronger one."
+        " Unset: no demand.",
+    )
+    max_age: Annotated[int, *f.seconds(0, f.MAX_MAX_AGE)] | None = Field(
+        default=None,
+        description="Oldest acceptable authentication (`auth_time`), a duration; 0 is legal."
+        " Unset: no demand.",
+    )
+
+
+class OperationSection(Section):
+    """Methods and path templates that share one requirement."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "not": {"required": ["public", "require"], "properties": {"public": {"const": True}}}
+        }
+    )
+
+    name: f.Name = Field(description="Unique within its API: letters, digits, - and _.")
+    methods: Annotated[list[f.Method], *f.UNIQUE_LIST] | None = Field(
+        default=None, description="Upper-case HTTP methods. Unset: any method."
+    )
+    paths: Annotated[list[f.PathTemplate], *f.UNIQUE_LIST] = Field(
+        description="Path templates below base_path: literal segments, {name}, * and a last **."
+    )
+    public: bool = Field(default=False, description="No token is looked at. Default false.")
+    require: RequireSection | None = Field(
+        default=None, description="What the token must have. Unset, and not public: a valid token."
+    )
+
+
+class PathSection(Section):
+    """Ambiguous spellings of a path that the API tolerates; each is a risk."""
+
+    allow_semicolon: bool = Field(default=False, description="Accept ; and %3b. Default false.")
+    allow_encoded_slash: bool = Field(default=False, description="Accept %2f. Default false.")
+    allow_double_slash: bool = Field(default=False, description="Accept //. Default false.")
+    allow_double_encoding: bool = Field(
+        default=False, description="Accept a percent sign that was encoded itself. Default false."
+    )
+
+
+class ApiSection(Section):
+    """One protected API: where it lives, whose tokens it takes, what its operations demand."""
+
+    not_yet = frozenset(("sender_constraint", "external_origin"))
+
+    name: f.Name = Field(description="Unique: letters, digits, - and _.")
+    hosts: Annotated[list[f.Host], *f.UNIQUE_LIST] | None = Field(
+        default=None, description="Host names and *. wildcards, without port. Unset: any host."
+    )
+    base_path: f.BasePath = Field(
+        default="/", description="Literal prefix of its paths, whole segments. Default /."
+    )
+    issuers: Annotated[list[f.Text], *f.UNIQUE_LIST] | None = Field(
+        default=None, description="Whose tokens it takes, by `issuer`. Unset: all of the file's."
+    )
+    audiences: Annotated[list[f.Text], *f.UNIQUE_LIST] | None = Field(
+        default=None,
+        description="Accepted `aud` values instead of the issuer's. Unset: the issuer's.",
+    )
+    realm: f.Realm | None = Field(
+        default=None, description="realm of its challenges. Unset: the name."
+    )
+    resource: f.Resource | None = Field(
+        default=None, description="RFC 9728 resource identifier, an https URL. Unset: none."
+    )
+    mode: Literal["enforce", "monitor"] = Field(
+        default="enforce", description="monitor: never deny, log what would be. Default enforce."
+    )
+    unmatched: Literal["deny", "require_token", "allow"] = Field(
+        default="deny",
+        description="What happens to requests that match no operation. Default deny.",
+    )
+    cors_preflight: Literal["allow", "check"] = Field(
+        default="allow",
+        description="allow: CORS preflights pass; check: they are requests like any other."
+        " Default allow.",
+    )
+    hint_requirements: bool = Field(
+        default=False,
+        description="Name acr_values and max_age to requests without a token. Default false.",
+    )
+    path: PathSection = Field(
+        default=PathSection(), description="Ambiguous spellings that are tolerated."
+    )
+    operations: list[OperationSection] = Field(
+        default=[], description="What can be done with it. Default none."
+    )
+
+
+class TokenCacheSection(Section):
+    """Bounds of each worker's cache of verified tokens."""
+
+    max_entries: Annotated[int, *f.whole_number(1, 10_000_000)] = Field(
+        default=100_000, description="Entries. Default 100000."
+    )
+    ttl: Annotated[int, *f.seconds(1, 86_400)] = Field(
+        default=300,
+        description="How long an entry lives at most, a duration of 1s to 24h; never past exp."
+        " Default 5m.",
+    )
+
+
+class LogSection(Section):
+    """What is logged on stdout, and how."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least that is logged. Default info."
+    )
+    format: Literal["json", "console"] = Field(
+        default="json", description="json: for machines; console: for people. Default json."
+    )
+
+
+class FileSection(Section):
+    """The configuration of stepup-bridge."""
+
+    not_yet = frozenset(("doors", "external_origin"))
+
+    version: f.Version = Field(default=1, description="Version of this format. Default 1.")
+    listen: ListenSection = Field(default=ListenSection(), description="Where the bridge listens.")
+    workers: Annotated[int, *f.whole_number(1, 256)] = Field(
+        default=1,
+        description="Processes sharing the authz port. A change needs a restart. Default 1.",
+    )
+    drain_timeout: Annotated[int, *f.seconds(0, 3600)] = Field(
+        default=10,
+        description="How long requests in hand are given after SIGTERM, a duration of at most 1h."
+        " Default 10s.",
+    )
+    unavailable_status: f.UnavailableStatus = Field(
+        default=503,
+        description="Status when an issuer is at fault: 503, or a 4xx but not 401 and 407."
+        " Default 503.",
+    )
+    issuers: Annotated[list[IssuerSection], Field(min_length=1)] = Field(
+        description="Whose access tokens are trusted; at least one."
+    )
+    assurance_levels: Annotated[list[f.ScopeToken], *f.UNIQUE_LIST] | None = Field(
+        default=None, description="acr values, weakest first, for min_acr. Unset: none."
+    )
+    apis: Annotated[list[ApiSection], Field(min_length=1)] = Field(
+        description="The protected APIs; at least one."
+    )
+    unmatched_host: Literal["deny", "allow"] = Field(
+        default="deny", description="What happens to requests that match no API. Default deny."
+    )
+    upstream_headers: dict[f.HeaderName, f.Text] = Field(
+        default=dict(DEFAULT_UPSTREAM_HEADERS),
+        json_schema_extra={"additionalProperties": False},
+        description="Header name and claim: set on allow, or removed when the token lacks it."
+        " Default: the x-stepup-… headers.",
+    )
+    token_cache: TokenCacheSection = Field(
+        default=TokenCacheSection(), description="The cache of verified tokens."
+    )
+    log: LogSection = Field(default=LogSection(), description="What is logged on stdout, and how.")

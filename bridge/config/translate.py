@@ -1,0 +1,112 @@
+"""The models → the plain values that the rest of the bridge uses. Last step of loading."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bridge.config import addresses, model, values
+from bridge.config.settings import (
+    Config,
+    LogSettings,
+    TokenCacheSettings,
+)
+from bridge.policy.operations import Api, Operation, PathRules, Policy
+from bridge.policy.requirement import NO_REQUIREMENT, Requirement
+from bridge.tokens.settings import ClaimNames, IssuerSettings
+
+
+def translate(section: model.FileSection, file: Path) -> Config:
+    """Translate a configuration without problems.
+
+    Args:
+        section: Validated and cross-checked.
+        file: Absolute; relative names are relative to its directory.
+    """
+    issuers = tuple(_issuer(each, file.parent) for each in section.issuers)
+    levels = tuple(section.assurance_levels or ())
+    names = tuple(issuer.issuer for issuer in issuers)
+    return Config(
+        file=file,
+        files=(file,),
+        policy=Policy(
+            apis=tuple(_api(each, names, levels) for each in section.apis),
+            unmatched_host=section.unmatched_host,
+        ),
+        issuers=issuers,
+        listen_authz=addresses.listen_address(section.listen.authz, file.parent),
+        listen_admin=addresses.listen_address(section.listen.admin, file.parent),
+        workers=section.workers,
+        drain_timeout=section.drain_timeout,
+        unavailable_status=section.unavailable_status,
+        assurance_levels=levels,
+        upstream_headers=tuple(section.upstream_headers.items()),
+        token_cache=TokenCacheSettings(
+            max_entries=section.token_cache.max_entries, ttl=section.token_cache.ttl
+        ),
+        log=LogSettings(level=section.log.level, format=section.log.format),
+    )
+
+
+def _issuer(section: model.IssuerSection, directory: Path) -> IssuerSettings:
+    jwks_file = None if section.jwks_file is None else directory / section.jwks_file
+    return IssuerSettings(
+        issuer=section.issuer,
+        audiences=tuple(section.audiences),
+        algorithms=tuple(section.algorithms),
+        jwks_uri=section.jwks_uri,
+        jwks_file=jwks_file,
+        token_type=section.token_type,
+        id_token_claims=section.id_token_claims,
+        leeway=section.leeway,
+        timeout=section.timeout,
+        allow_insecure_http=section.allow_insecure_http,
+        claims=ClaimNames(
+            acr=values.claim_paths(section.claims.acr),
+            auth_time=values.claim_paths(section.claims.auth_time),
+            scope=values.claim_paths(section.claims.scope),
+        ),
+    )
+
+
+def _api(section: model.ApiSection, issuers: tuple[str, ...], levels: tuple[str, ...]) -> Api:
+    return Api(
+        name=section.name,
+        issuers=issuers if section.issuers is None else tuple(section.issuers),
+        operations=tuple(_operation(each, levels) for each in section.operations),
+        hosts=tuple(section.hosts or ()),
+        base_path=section.base_path,
+        audiences=None if section.audiences is None else tuple(section.audiences),
+        realm=section.name if section.realm is None else section.realm,
+        resource=section.resource,
+        mode=section.mode,
+        unmatched=section.unmatched,
+        cors_preflight=section.cors_preflight,
+        hint_requirements=section.hint_requirements,
+        path=PathRules(
+            allow_semicolon=section.path.allow_semicolon,
+            allow_encoded_slash=section.path.allow_encoded_slash,
+            allow_double_slash=section.path.allow_double_slash,
+            allow_double_encoding=section.path.allow_double_encoding,
+        ),
+    )
+
+
+def _operation(section: model.OperationSection, levels: tuple[str, ...]) -> Operation:
+    return Operation(
+        name=section.name,
+        paths=tuple(section.paths),
+        methods=tuple(section.methods or ()),
+        public=section.public,
+        requirement=_requirement(section.require, levels),
+    )
+
+
+def _requirement(section: model.RequireSection | None, levels: tuple[str, ...]) -> Requirement:
+    if section is None:
+        return NO_REQUIREMENT
+    acr_values = tuple(section.acr_values or ())
+    if section.min_acr is not None:
+        acr_values = levels[levels.index(section.min_acr) :]
+    return Requirement(
+        scopes=tuple(section.scopes or ()), acr_values=acr_values, max_age=section.max_age
+    )

@@ -1,0 +1,254 @@
+# ruff: noqa: E501 - tables, one case a line
+"""What a configuration without problems becomes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from config_files import VALID, replaced, with_line
+
+from bridge.config.load import load_config
+from bridge.config.settings import (
+    Config,
+    LogSettings,
+    TcpAddress,
+    TokenCacheSettings,
+    UnixAddress,
+)
+from bridge.policy.operations import Api, Operation, PathRules, Policy
+from bridge.policy.requirement import Requirement
+from bridge.tokens.settings import ClaimNames, IssuerSettings
+
+
+def load(directory: Path, text: str) -> Config:
+    file = directory / "bridge.yaml"
+    file.write_text(text, encoding="utf-8")
+    return load_config(file)
+
+
+def test_what_is_left_out_has_the_defaults_of_the_plain_values(tmp_path: Path) -> None:
+    issuer = "https://login.example.com"
+    assert load(tmp_path, VALID) == Config(
+        file=tmp_path / "bridge.yaml",
+        files=(tmp_path / "bridge.yaml",),
+        policy=Policy(
+            (
+                Api(
+                    name="payments",
+                    issuers=(issuer,),
+                    realm="payments",
+                    operations=(
+                        Operation("read", ("/accounts",)),
+                        Operation(
+                            "pay",
+                            ("/transfers",),
+                            requirement=Requirement(scopes=("payments:write",)),
+                        ),
+                    ),
+                ),
+            )
+        ),
+        issuers=(IssuerSettings(issuer, ("https://api.example.com",)),),
+        assurance_levels=("pwd", "mfa", "phr"),
+    )
+
+
+def test_every_key_reaches_its_plain_value(tmp_path: Path) -> None:
+    text = """\
+version: 1
+listen: {authz: "unix:run/authz.sock", admin: "[::1]:9192"}
+workers: 4
+drain_timeout: 1m
+unavailable_status: 403
+issuers:
+  - issuer: http://login.example.com
+    audiences: [a, b]
+    algorithms: [EdDSA]
+    jwks_uri: http://login.example.com/keys
+    token_type: strict
+    id_token_claims: ignore
+    leeway: 0
+    timeout: 10
+    allow_insecure_http: true
+    claims: {acr: a.b, auth_time: [[c, d], e], scope: [scp]}
+    tokens: [jwt]
+  - {issuer: partner, audiences: [a], jwks_file: keys/partner.json}
+assurance_levels: [pwd, mfa, phr]
+apis:
+  - name: payments
+    hosts: [API.example.com., "*.Pay.example.com", "[::1]"]
+    base_path: /payments/
+    issuers: [partner]
+    audiences: [c]
+    realm: 'the "bank"'
+    resource: https://api.example.com/payments
+    mode: monitor
+    unmatched: require_token
+    cors_preflight: check
+    hint_requirements: true
+    path:
+      allow_semicolon: true
+      allow_encoded_slash: true
+      allow_double_slash: true
+      allow_double_encoding: true
+    operations:
+      - {name: health, methods: [GET, HEAD], paths: [/health], public: true}
+      - name: pay
+        paths: ["/a;b/{id}", "/x/*.pdf", "/y/**"]
+        require: {scopes: [p, q], min_acr: mfa, max_age: 0}
+      - {name: other, paths: [/z], require: {acr_values: [phr, pwd], max_age: 1h}}
+  - {name: stub}
+unmatched_host: allow
+upstream_headers: {X-User: sub, x-mail: "https://example.com/mail"}
+token_cache: {max_entries: 5, ttl: 1h}
+log: {level: debug, format: console}
+"""
+    assert load(tmp_path, text) == Config(
+        file=tmp_path / "bridge.yaml",
+        files=(tmp_path / "bridge.yaml",),
+        policy=Policy(
+            (
+                Api(
+                    name="payments",
+                    hosts=("api.example.com", "*.pay.example.com", "[::1]"),
+                    base_path="/payments",
+                    issuers=("partner",),
+                    audiences=("c",),
+                    realm='the "bank"',
+                    resource="https://api.example.com/payments",
+                    mode="monitor",
+                    unmatched="require_token",
+                    cors_preflight="check",
+                    hint_requirements=True,
+                    path=PathRules(True, True, True, True),
+                    operations=(
+                        Operation("health", ("/health",), ("GET", "HEAD"), public=True),
+                        Operation(
+                            "pay",
+                            ("/a;b/{id}", "/x/*.pdf", "/y/**"),
+                            requirement=Requirement(("p", "q"), ("mfa", "phr"), 0),
+                        ),
+                        Operation(
+                            "other", ("/z",), requirement=Requirement((), ("phr", "pwd"), 3600)
+                        ),
+                    ),
+                ),
+                Api(
+                    "stub",
+                    issuers=("http://login.example.com", "partner"),
+                    realm="stub",
+                    operations=(),
+                ),
+            ),
+            unmatched_host="allow",
+        ),
+        issuers=(
+            IssuerSettings(
+                issuer="http://login.example.com",
+                audiences=("a", "b"),
+                algorithms=("EdDSA",),
+                jwks_uri="http://login.example.com/keys",
+                token_type="strict",
+                id_token_claims="ignore",
+                leeway=0,
+                timeout=10,
+                allow_insecure_http=True,
+                claims=ClaimNames((("a.b",),), (("c", "d"), ("e",)), (("scp",),)),
+            ),
+            IssuerSettings("partner", ("a",), jwks_file=tmp_path / "keys/partner.json"),
+        ),
+        listen_authz=UnixAddress(tmp_path / "run/authz.sock"),
+        listen_admin=TcpAddress("::1", 9192),
+        workers=4,
+        drain_timeout=60,
+        unavailable_status=403,
+        assurance_levels=("pwd", "mfa", "phr"),
+        upstream_headers=(("x-user", "sub"), ("x-mail", "https://example.com/mail")),
+        token_cache=TokenCacheSettings(5, 3600),
+        log=LogSettings("debug", "console"),
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(with_line("file", "listen: {authz: '127.0.0.1:0', admin: '127.0.0.1:0'}"), id="port-0-twice"),
+        pytest.param(with_line("file", "listen: {authz: '[::]:9191', admin: '127.0.0.1:9191'}"), id="one-port-in-two-families"),
+        pytest.param(with_line("file", f"listen: {{authz: 'unix:/{'a' * 106}'}}"), id="socket-path-of-107-bytes"),
+        pytest.param(with_line("file", "upstream_headers: {}"), id="no-identity-headers"),
+        pytest.param(with_line("file", "upstream_headers: {x.a: sub, y.a: sub}"), id="dots-in-header-names"),
+        pytest.param(with_line("file", "unavailable_status: 400"), id="status-400"),
+        pytest.param(with_line("file", "unavailable_status: 499"), id="status-499"),
+        pytest.param(with_line("file", "drain_timeout: 3600"), id="drain-timeout-limit"),
+        pytest.param(with_line("issuer", "leeway: 10m"), id="leeway-limit"),
+        pytest.param(with_line("issuer", "timeout: 1"), id="timeout-limit"),
+        pytest.param(replaced("https://login.example.com", "http://localhost:8080/realm"), id="http-to-localhost"),
+        pytest.param(replaced("https://login.example.com", "http://127.9.9.9"), id="http-to-127"),
+        pytest.param(replaced("https://login.example.com", "http://[::1]:80"), id="http-to-ipv6-loopback"),
+        pytest.param(replaced("https://login.example.com", "https://login.example.com/?a\n    jwks_file: k"), id="query-with-keys"),
+        pytest.param(with_line("api", "resource: http://127.0.0.1:8000/a"), id="http-resource-on-loopback"),
+        pytest.param(with_line("api", "base_path: /~a.b/c=1,2"), id="base-path-of-plain-characters"),
+        pytest.param(replaced("name: payments", f"name: {'a' * 64}"), id="name-of-64"),
+        pytest.param(with_line("operation", "methods: [M-SEARCH]"), id="method-with-dash"),
+        pytest.param(with_line("operation", "public: false\nrequire: {}"), id="not-public-with-empty-require"),
+        pytest.param(replaced("[/accounts]", "['/a/{id}', '/a/*.pdf', '/a/**', /a]"), id="paths-of-different-rank"),
+        pytest.param(replaced("[/accounts]", "[/transfers]\n        methods: [GET]"), id="listed-method-beside-any"),
+        pytest.param(replaced("[/accounts]", "['/a-*', '/b-*']"), id="starred-paths-that-exclude-each-other"),
+        pytest.param(with_line("require", "max_age: 87600h"), id="max-age-limit"),
+        pytest.param(with_line("require", "acr_values: ['!#[]~', '2']"), id="acr-of-odd-characters"),
+        pytest.param(VALID + "  - {name: other, base_path: /payments}\n", id="two-base-paths"),
+        pytest.param(VALID + "  - {name: other, hosts: [a.example]}\n", id="any-host-beside-one"),
+    ],
+)  # fmt: skip
+def test_what_is_just_within_the_rules_is_accepted(tmp_path: Path, text: str) -> None:
+    load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("min_acr", "acr_values"),
+    [
+        pytest.param("pwd", ("pwd", "mfa", "phr"), id="weakest"),
+        pytest.param("mfa", ("mfa", "phr"), id="middle"),
+        pytest.param("phr", ("phr",), id="strongest"),
+    ],
+)
+def test_min_acr_stands_for_itself_and_every_stronger_level(
+    tmp_path: Path, min_acr: str, acr_values: tuple[str, ...]
+) -> None:
+    config = load(tmp_path, with_line("require", f"min_acr: {min_acr}"))
+    assert config.policy.apis[0].operations[1].requirement.acr_values == acr_values
+
+
+def test_names_are_relative_to_a_symbolic_link_not_to_where_it_points(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mounted").mkdir()
+    (tmp_path / "mounted" / "bridge.yaml").write_text(with_line("issuer", "jwks_file: k.json"))
+    (tmp_path / "bridge.yaml").symlink_to("mounted/bridge.yaml")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("bridge.yaml")
+    assert config.file == tmp_path / "bridge.yaml"
+    assert config.issuers[0].jwks_file == tmp_path / "k.json"
+
+
+def test_a_file_with_ten_thousand_operations_loads_in_seconds(tmp_path: Path) -> None:
+    operations = "".join(
+        f"      - name: op-{i}\n        methods: [GET]\n        paths: ['/a{i}/{{id}}', /b{i}]\n"
+        "        require: {scopes: [a], max_age: 5m}\n"
+        for i in range(10_000)
+    )
+    started = time.monotonic()
+    config = load(tmp_path, VALID + operations)
+    assert time.monotonic() - started < 20  # about 2 on a laptop
+    assert len(config.policy.apis[0].operations) == 10_002
+
+
+def test_many_equal_operations_are_reported_once_each_in_seconds(tmp_path: Path) -> None:
+    line = "      - {name: a, paths: [/a]}\n"
+    started = time.monotonic()
+    with pytest.raises(Exception, match="ties with") as refused:
+        load(tmp_path, VALID + line * 3000)
+    assert time.monotonic() - started < 20
+    assert len(str(refused.value).splitlines()) == 2 * 2999
