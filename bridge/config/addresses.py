@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from bridge.config.settings import TcpAddress, UnixAddress
+from bridge.tokens.transport import is_insecure
 
 # pchar (RFC 3986 §3.3) without percent-encoding, `*` and `;`
 _BASE_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()+,=:@-]+)+/?")
@@ -80,16 +81,6 @@ def split_url(text: str) -> SplitResult:
     if "#" in text:
         raise ValueError("must not have a fragment")
     return parts
-
-
-def is_insecure(parts: SplitResult) -> bool:
-    """Tell whether a URL is `http://` to another machine than loopback."""
-    if parts.scheme != "http":
-        return False
-    try:
-        return not ipaddress.ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname != "localhost"
 
 
 def resource(text: str) -> str:

@@ -15,6 +15,7 @@ from bridge.config.model import DEFAULT_ADMIN, DEFAULT_AUTHZ
 from bridge.config.places import Place
 from bridge.config.settings import TcpAddress, UnixAddress
 from bridge.errors import Problem
+from bridge.tokens.transport import is_insecure
 
 _ANY_HOST = frozenset(("0.0.0.0", "::"))  # noqa: S104
 
@@ -103,7 +104,7 @@ def _check_insecure(issuer: Place) -> Iterator[Problem]:
         if place is None or place.text is None:
             continue
         try:
-            insecure = addresses.is_insecure(addresses.split_url(place.text))
+            insecure = is_insecure(addresses.split_url(place.text))
         except ValueError:
             continue
         if insecure:

@@ -1,0 +1,77 @@
+"""Verified tokens, kept for a while: bounded in number and in time, never past `exp`.
+
+The key is a digest of the whole token; an entry holds the issuer's verification state, so that a
+changed configuration or a removed key voids it. The decision is never cached.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from bridge.tokens.access_token import AccessToken
+from bridge.tokens.jwk import VerificationKey
+
+IssuerT = TypeVar("IssuerT")
+
+
+@dataclass(frozen=True, slots=True)
+class CachedToken(Generic[IssuerT]):
+    """One verified token.
+
+    Attributes:
+        issuer: The state of the issuer's configuration that verified it.
+        key: The key that verified its signature.
+        expires_at: Epoch seconds from which on the entry is void.
+    """
+
+    token: AccessToken
+    issuer: IssuerT
+    key: VerificationKey
+    expires_at: float
+
+
+class TokenCache(Generic[IssuerT]):
+    """A bounded map from token digests to verified tokens; the oldest entry makes room.
+
+    Args:
+        max_entries: Most entries held, >= 1.
+        ttl: Longest life of an entry, seconds.
+    """
+
+    def __init__(self, max_entries: int, ttl: int) -> None:
+        self._max_entries = max_entries
+        self._ttl = ttl
+        self._entries: dict[bytes, CachedToken[IssuerT]] = {}  # in order of insertion
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, digest: bytes, now: int) -> CachedToken[IssuerT] | None:
+        """Give the entry of a token if it is still good."""
+        entry = self._entries.get(digest)
+        if entry is None:
+            return None
+        if now >= entry.expires_at or entry.key.retired:
+            del self._entries[digest]
+            return None
+        return entry
+
+    def add(
+        self, digest: bytes, token: AccessToken, issuer: IssuerT, key: VerificationKey, now: int
+    ) -> None:
+        """Keep a verified token; one that has expired (within the leeway) is not kept."""
+        expires_at = min(token.exp, now + self._ttl)
+        if expires_at <= now:
+            return
+        self._make_room(now)
+        self._entries[digest] = CachedToken(token, issuer, key, expires_at)
+
+    def _make_room(self, now: int) -> None:
+        """Drop from the oldest on what is void, and one more if the cache is full."""
+        while self._entries:
+            oldest = next(iter(self._entries))
+            full = len(self._entries) >= self._max_entries
+            if not full and self._entries[oldest].expires_at > now:
+                return
+            del self._entries[oldest]

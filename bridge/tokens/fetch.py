@@ -1,0 +1,92 @@
+"""One bounded HTTP GET to an issuer: in time, in size, without redirects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from bridge.tokens.transport import is_insecure
+
+MAX_ANSWER_BYTES = 1024 * 1024
+
+
+class FetchError(Exception):
+    """A document could not be had. `str()` says why: stable code, nothing of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document as it came.
+
+    Attributes:
+        body: At most `MAX_ANSWER_BYTES`.
+        cache_control: Value of `Cache-Control`, empty where absent.
+    """
+
+    body: bytes
+    cache_control: str
+
+
+class Fetcher:
+    """The HTTP client for issuers' metadata and keys. One for a process, closed at its end."""
+
+    def __init__(self) -> None:
+        # Compressed answers are refused rather than inflated: 1 MiB must stay 1 MiB.
+        self._session = aiohttp.ClientSession(
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"accept": "application/json", "accept-encoding": "identity"},
+            connector=aiohttp.TCPConnector(limit_per_host=4),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._session.close()
+
+    async def get(self, url: str, *, timeout_seconds: float, allow_insecure_http: bool) -> Document:
+        """Fetch a document.
+
+        Raises:
+            FetchError: Not had within the time, not 200, too large, compressed, redirected, or
+                `http://` to another machine.
+        """
+        try:
+            if is_insecure(urlsplit(url)) and not allow_insecure_http:
+                raise FetchError("insecure_url")
+            timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+            async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
+                if response.status != 200:  # noqa: PLR2004
+                    raise FetchError(f"status_{response.status}")
+                if response.headers.get("content-encoding", "identity") != "identity":
+                    raise FetchError("compressed")
+                body = await _read_bounded(response)
+                return Document(body, response.headers.get("cache-control", ""))
+        except TimeoutError:
+            raise FetchError("timeout") from None
+        except aiohttp.ClientConnectorError:
+            raise FetchError("connection_failed") from None
+        except (aiohttp.ClientError, ValueError, OSError):
+            raise FetchError("bad_answer") from None
+
+
+async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks = []
+    size = 0
+    async for chunk in response.content.iter_any():
+        size += len(chunk)
+        if size > MAX_ANSWER_BYTES:
+            response.close()
+            raise FetchError("too_large")
+        chunks.append(chunk)
+    return b"".join(chunks)

@@ -1,0 +1,60 @@
+"""The issuer's metadata: RFC 8414 first, then OpenID Connect Discovery."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from bridge.tokens import json_strict
+from bridge.tokens.fetch import Fetcher, FetchError
+
+
+def metadata_urls(issuer: str) -> tuple[str, ...]:
+    """Give the URLs at which an issuer's metadata may be, in the order in which to ask.
+
+    Spec: RFC 8414 §3.1 (inserted before the path), OpenID Connect Discovery §4 (appended).
+    """
+    parts = urlsplit(issuer)
+    origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+    return (
+        f"{origin}/.well-known/oauth-authorization-server{path}",
+        f"{origin}{path}/.well-known/openid-configuration",
+    )
+
+
+async def discover_jwks_uri(
+    issuer: str, fetcher: Fetcher, *, timeout_seconds: float, allow_insecure_http: bool
+) -> str:
+    """Find out where an issuer publishes its keys.
+
+    Raises:
+        FetchError: No metadata to be had, of another issuer, without a usable `jwks_uri`.
+
+    Spec: RFC 8414 §3.3: `issuer` must be identical.
+    """
+    fault = FetchError("no_metadata")
+    for url in metadata_urls(issuer):
+        try:
+            document = await fetcher.get(
+                url, timeout_seconds=timeout_seconds, allow_insecure_http=allow_insecure_http
+            )
+            return _jwks_uri(document.body, issuer)
+        except FetchError as error:
+            fault = FetchError(f"metadata_{error}")
+    raise fault
+
+
+def _jwks_uri(body: bytes, issuer: str) -> str:
+    try:
+        metadata = json_strict.loads(body)
+    except ValueError:
+        raise FetchError("not_json") from None
+    if not isinstance(metadata, dict):
+        raise FetchError("not_an_object")
+    if metadata.get("issuer") != issuer:
+        raise FetchError("of_another_issuer")
+    jwks_uri = metadata.get("jwks_uri")
+    if not isinstance(jwks_uri, str):
+        raise FetchError("without_jwks_uri")
+    if issuer.startswith("https:") and not jwks_uri.startswith("https:"):
+        raise FetchError("keys_over_http")
+    return jwks_uri
