@@ -32,7 +32,7 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
     """
     path = Path(file).absolute()  # not resolved: a symbolic link may be swapped before a reload
     try:
-        root, problems = read_yaml(_read_text(file))
+        root, problems = read_yaml(read_text(file))
     except UnreadableYamlError as error:
         raise ConfigError(file, [error.problem]) from None
     top = Place(root, line=root.line)
@@ -47,7 +47,12 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
     return translate(section, path)
 
 
-def _read_text(file: str | Path) -> str:
+def read_text(file: str | Path) -> str:
+    """Read a file that an operator wrote, bounded.
+
+    Raises:
+        UnreadableYamlError: It cannot be read, is too large, or is not UTF-8.
+    """
     try:
         with open(file, "rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)

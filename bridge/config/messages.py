@@ -16,13 +16,19 @@ from bridge.errors import Problem
 _BOOL_WORDS = frozenset(("yes", "no", "on", "off", "y", "n"))  # booleans of YAML 1.1
 
 
-def schema_problems(root: Node, error: ValidationError) -> Iterator[Problem]:
-    """Translate what the models found; empty values are left to `empty_values`."""
+def schema_problems(
+    root: Node, error: ValidationError, top: type[Section] = FileSection
+) -> Iterator[Problem]:
+    """Translate what the models found; empty values are left to `empty_values`.
+
+    Args:
+        top: The model of the file, or of the items of a file that is a list.
+    """
     for details in error.errors(include_url=False, include_input=False):
         loc = details["loc"]
         place = locate(root, loc[:-1] if loc[-1:] == ("[key]",) else loc)
         if details["type"] in ("missing", "extra_forbidden") or place.node.value is not None:
-            yield place.problem(_message(details, place))
+            yield place.problem(_message(details, place, top))
 
 
 def empty_values(place: Place) -> Iterator[Problem]:
@@ -33,13 +39,13 @@ def empty_values(place: Place) -> Iterator[Problem]:
         yield from empty_values(inner)
 
 
-def _message(details: ErrorDetails, place: Place) -> str:
+def _message(details: ErrorDetails, place: Place, top: type[Section]) -> str:
     value = place.node.value
     match details["type"]:
         case "missing":
             return "is missing"
         case "extra_forbidden":
-            return _unknown_key(details["loc"])
+            return _unknown_key(details["loc"], top)
         case "value_error":
             return str(details["ctx"]["error"])
         case "string_type":
@@ -60,9 +66,9 @@ def _message(details: ErrorDetails, place: Place) -> str:
             return "has a value that does not fit"
 
 
-def _unknown_key(loc: Sequence[str | int]) -> str:
+def _unknown_key(loc: Sequence[str | int], top: type[Section]) -> str:
     key = str(loc[-1])
-    section = _section_at(loc[:-1])
+    section = _section_at(loc[:-1], top)
     if key in section.not_yet:
         return "is not yet supported"
     near = get_close_matches(key.lower().replace("-", "_"), section.model_fields, n=1)
@@ -71,9 +77,8 @@ def _unknown_key(loc: Sequence[str | int]) -> str:
     return f"is not a known key here; known are {', '.join(section.model_fields)}"
 
 
-def _section_at(loc: Sequence[str | int]) -> type[Section]:
+def _section_at(loc: Sequence[str | int], section: type[Section]) -> type[Section]:
     """Find the model of a mapping of the file."""
-    section: type[Section] = FileSection
     for part in loc:
         if isinstance(part, str):
             section = _section_in(section.model_fields[part].annotation) or section

@@ -103,23 +103,21 @@ def decide_malformed(fault: RequestError, api: Api | None = None) -> Decision:
     return replace(denial, allow=False, would_deny=False)
 
 
+def decide_without_api(unmatched_host: Literal["deny", "allow"]) -> Decision:
+    """Row 2: no API has the request's host and base path."""
+    if unmatched_host == "allow":
+        return _allow(Row.NO_API, "host_unmatched", None, None)
+    return _deny(Row.NO_API, "host_unmatched", _NO_OPERATION, None, None)
+
+
 def decide_without_token(
-    api: Api | None,
-    operation: Operation | None,
-    *,
-    preflight: bool,
-    unmatched_host: Literal["deny", "allow"],
+    api: Api, operation: Operation | None, *, preflight: bool
 ) -> Decision | None:
-    """Rows 2 to 5: what is settled without a look at the token; None: look at the token.
+    """Rows 3 to 5: what is settled without a look at the token; None: look at the token.
 
     Args:
         preflight: The request is a CORS preflight (Fetch §3.2.2).
-        unmatched_host: What the policy says of requests that no API covers.
     """
-    if api is None:
-        if unmatched_host == "allow":
-            return _allow(Row.NO_API, "host_unmatched", None, None)
-        return _deny(Row.NO_API, "host_unmatched", _NO_OPERATION, None, None)
     if preflight and api.cors_preflight == "allow":
         return _allow(Row.PREFLIGHT, "preflight", api, operation)
     if operation is None and api.unmatched == "deny":
@@ -167,6 +165,12 @@ def decide_on_token(
         denial = _deny(Row.SCOPE, "scope_missing", _SCOPE_REQUIRED, api, operation)
         return replace(denial, requirement=demanded, unmet=unmet, token=finding)
     return Decision(True, Row.MET, "requirement_met", api, operation, demanded, token=finding)
+
+
+def decide_unavailable(unavailable_status: int) -> Decision:
+    """Row 8 for a defect of the bridge itself: nobody is let in, and nobody is sent to log in."""
+    denial = _deny(Row.ISSUER_AT_FAULT, "check_failed", _UNAVAILABLE, None, None)
+    return replace(denial, status=unavailable_status, retry_after_seconds=1)
 
 
 def find_unmet(requirement: Requirement, token: AccessToken, now: int) -> Unmet:

@@ -62,7 +62,7 @@ def challenge_of(decision: Decision) -> str | None:
     api = decision.api
     if api is None or decision.row not in _CHALLENGED:
         return None
-    told = _told(decision)
+    shown = told(decision)
     # RFC 6750 §3.1: without credentials no error code and no other error information.
     bare = decision.row is Row.NO_CREDENTIALS
     return build_challenge(
@@ -70,14 +70,14 @@ def challenge_of(decision: Decision) -> str | None:
         realm=api.realm,
         error=None if bare else decision.error,
         error_description=None if bare else decision.description,
-        acr_values=told.acr_values,
-        max_age=told.max_age,
-        scope=told.scopes,
+        acr_values=shown.acr_values,
+        max_age=shown.max_age,
+        scope=shown.scopes,
         resource_metadata=None if api.resource is None else metadata_url(api.resource),
     )
 
 
-def _told(decision: Decision) -> Requirement:
+def told(decision: Decision) -> Requirement:
     """Give what a denial tells of the requirement: all that must be brought, not only what failed.
 
     Spec: RFC 9470 §9: before the token is verified nothing of acr and max_age, unless the API asks
@@ -98,15 +98,15 @@ def _told(decision: Decision) -> Requirement:
 
 
 def _body(decision: Decision) -> str:
-    told = _told(decision)
+    shown = told(decision)
     members: dict[str, str | int | None] = {
         "error": decision.error,
         "error_description": decision.description,
     }
-    if told.acr_values:
-        members["acr_values"] = " ".join(told.acr_values)
-    if told.max_age is not None:
-        members["max_age"] = told.max_age
-    if told.scopes:
-        members["scope"] = " ".join(told.scopes)
+    if shown.acr_values:
+        members["acr_values"] = " ".join(shown.acr_values)
+    if shown.max_age is not None:
+        members["max_age"] = shown.max_age
+    if shown.scopes:
+        members["scope"] = " ".join(shown.scopes)
     return json.dumps(members, separators=(",", ":"))

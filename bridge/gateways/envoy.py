@@ -13,25 +13,20 @@ from bridge.decision.response import Response, denial_response, upstream_headers
 from bridge.gateways.check_request import CheckRequest, Headers, check_request
 from bridge.tokens.identity import UpstreamHeaders
 
-PREFIX = "/envoy"
+PREFIX = "/envoy/"
 _HEADERS_TO_REMOVE = "x-envoy-auth-headers-to-remove"
 
 
-def read_request(method: str, raw_target: str, headers: Headers) -> CheckRequest | None:
+def read_request(method: str, raw_target: str, headers: Headers) -> CheckRequest:
     """Read Envoy's question.
 
     Args:
         method: Of Envoy's request, which is the original one's.
-        raw_target: Request target of Envoy's request, byte for byte.
+        raw_target: Request target of Envoy's request, byte for byte; starts with `PREFIX`.
         headers: Of Envoy's request: what `allowed_headers` lets through.
-
-    Returns:
-        None where the target is not below the prefix.
     """
-    if not raw_target.startswith("/envoy/"):
-        return None
     hosts = headers.getall("host", ())
-    return check_request("envoy", method, hosts, raw_target[len(PREFIX) :], headers)
+    return check_request("envoy", method, hosts, raw_target[len(PREFIX) - 1 :], headers)
 
 
 def reply(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -> Response:

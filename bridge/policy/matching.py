@@ -24,15 +24,10 @@ from bridge.policy.templates import (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a request addresses.
+    """An operation, and the path template of it by which it was found."""
 
-    Attributes:
-        api: None where no API has this host and base path.
-        operation: None where the API has none for this method and path.
-    """
-
-    api: Api | None
-    operation: Operation | None
+    operation: Operation
+    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +52,7 @@ class _Candidate:
     """An operation at the end of one of its templates. The greater `key` wins."""
 
     key: tuple[Specificity, bool]  # path first, then a listed method before any method
-    operation: Operation
+    match: Match
 
 
 @dataclass(slots=True)
@@ -66,9 +61,9 @@ class _Ends:
 
     by_method: dict[str | None, _Candidate] = field(default_factory=dict)
 
-    def add(self, template: Template, operation: Operation) -> None:
-        for method in operation.methods or (None,):
-            candidate = _Candidate((template.specificity, method is not None), operation)
+    def add(self, template: Template, match: Match) -> None:
+        for method in match.operation.methods or (None,):
+            candidate = _Candidate((template.specificity, method is not None), match)
             self.by_method.setdefault(method, candidate)
 
     def find(self, method: str, listed_only: bool) -> _Candidate | None:
@@ -96,13 +91,13 @@ class OperationTrie:
         starred_nodes: dict[tuple[int, Starred], _Node] = {}
         for operation in operations:
             for path in operation.paths:
-                self._add(parse_template(path, rules), operation, starred_nodes)
+                self._add(parse_template(path, rules), Match(operation, path), starred_nodes)
         _sort_starred(self._root)
 
     def _add(
         self,
         template: Template,
-        operation: Operation,
+        found: Match,
         starred_nodes: dict[tuple[int, Starred], _Node],
     ) -> None:
         node = self._root
@@ -121,12 +116,12 @@ class OperationTrie:
                     node = node.one
                 case Rest():
                     node.rest = node.rest or _Ends()
-                    node.rest.add(template, operation)
+                    node.rest.add(template, found)
                     return
         node.ends = node.ends or _Ends()
-        node.ends.add(template, operation)
+        node.ends.add(template, found)
 
-    def find(self, method: str, segments: Sequence[str]) -> Operation | None:
+    def find(self, method: str, segments: Sequence[str]) -> Match | None:
         """Find the most specific operation that takes the method and matches the path.
 
         `HEAD` is matched as `HEAD` if an operation that matches the path lists it, else as `GET`.
@@ -136,7 +131,7 @@ class OperationTrie:
         ):
             method = "GET"
         found = _find(self._root, method, segments, 0, listed_only=False)
-        return None if found is None else found.operation
+        return None if found is None else found.match
 
 
 def _find(
@@ -233,7 +228,7 @@ class PolicyIndex:
                 _, dot, parent = parent.partition(".")
         return self._any_host.find(path)
 
-    def find_operation(self, api: Api | None, method: str, path: str) -> Operation | None:
+    def find_operation(self, api: Api | None, method: str, path: str) -> Match | None:
         """Read the path by the API's rules and find its operation.
 
         Raises:

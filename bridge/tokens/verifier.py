@@ -48,8 +48,14 @@ class TokenVerifier:
     def __init__(self, issuers: Mapping[str, Issuer], cache: TokenCache[Issuer]) -> None:
         self._issuers = issuers
         self._cache = cache
-        self.hits = 0
-        self.misses = 0
+        self._hits = 0
+        self._misses = 0
+
+    def take_counts(self) -> tuple[int, int]:
+        """Give the cache's hits and misses since the last call."""
+        counts = self._hits, self._misses
+        self._hits = self._misses = 0
+        return counts
 
     async def verify(
         self,
@@ -76,11 +82,11 @@ class TokenVerifier:
         digest = sha256(credentials.token.encode("ascii")).digest()
         entry = self._cache.find(digest, now)
         if entry is not None and self._issuers.get(entry.token.iss) is entry.issuer:
-            self.hits += 1
+            self._hits += 1
             token, issuer = entry.token, entry.issuer
             _require_issuer(token.iss, issuers)
         else:
-            self.misses += 1
+            self._misses += 1
             token, issuer = await self._verify_new(credentials.token, digest, issuers, now)
         check_audience(token.aud, audiences, issuer.settings)
         return token

@@ -1,0 +1,240 @@
+"""The command line: parse, then call. Errors go to stderr, one line each."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import bridge
+from bridge.config.load import load_config
+from bridge.config.settings import Config
+from bridge.errors import BridgeError, ConfigError
+
+ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
+"""Exit codes: fine; cannot run, or a case failed; wrong usage or config; `explain` denies."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(UNUSABLE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+class _UsageError(BridgeError):
+    """An argument cannot be used; the text says which and why."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and give its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(problem.render(error.file), file=sys.stderr)
+        return UNUSABLE
+    except _UsageError as error:
+        print(f"stepup-bridge: {error}", file=sys.stderr)
+        return UNUSABLE
+    except BrokenPipeError:
+        return FAILED
+    return code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="stepup-bridge", description=bridge.__doc__)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {bridge.__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+
+    serve = _command(commands, "serve", _serve, "run the service until SIGTERM")
+    serve.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
+    serve.epilog = "example: stepup-bridge serve --config bridge.yaml"
+
+    check = _command(commands, "check-config", _check_config, "validate a configuration file")
+    check.add_argument("file", metavar="FILE", help="the configuration file")
+    check.epilog = "example: stepup-bridge check-config bridge.yaml"
+
+    explain = _command(commands, "explain", _explain, "print a decision, step by step")
+    explain.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
+    explain.add_argument("--method", metavar="M", required=True, help="the request's method")
+    explain.add_argument("--url", metavar="URL", required=True, help="absolute; taken as written")
+    explain.add_argument(
+        "--header", metavar="'N: V'", action="append", default=[], help="a header; repeatable"
+    )
+    explain.add_argument("--token", metavar="FILE|-", help="a file with the access token, or stdin")
+    explain.add_argument(
+        "--assume-verified",
+        metavar="CLAIMS",
+        nargs="?",
+        const="",
+        help="take a JSON file of claims (this one, or --token's) as a verified token",
+    )
+    explain.add_argument("--now", metavar="EPOCH", type=int, help="decide as at this time")
+    explain.add_argument("--json", action="store_true", help="print JSON")
+    explain.epilog = (
+        "example: stepup-bridge explain --config bridge.yaml --method POST "
+        "--url https://api.example.com/payments/transfers --token token.txt"
+    )
+
+    test = _command(commands, "test", _test, "run policy test cases")
+    test.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
+    test.add_argument("cases", metavar="CASES.yaml", nargs="+", help="files of test cases")
+    test.epilog = "example: stepup-bridge test --config bridge.yaml policy-tests.yaml"
+
+    schema = _command(commands, "schema", _schema, "print the JSON Schema of the configuration")
+    schema.epilog = "example: stepup-bridge schema > bridge.schema.json"
+
+    demo = _command(commands, "demo", _demo, "show it all, with a real Envoy, on this machine")
+    demo.add_argument("--once", action="store_true", help="play the story and exit")
+    demo.epilog = "example: stepup-bridge demo --once"
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=description, description=description
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _serve(options: argparse.Namespace) -> int:
+    config = load_config(options.config)
+    from bridge.service.serve import serve  # noqa: PLC0415
+    from bridge.service.sockets import ListenError  # noqa: PLC0415
+
+    try:
+        serve(config)
+    except ListenError as error:
+        print(f"stepup-bridge: {error}", file=sys.stderr)
+        return FAILED
+    return ALLOWED
+
+
+def _check_config(options: argparse.Namespace) -> int:
+    config = load_config(options.file)
+    operations = sum(len(api.operations) for api in config.policy.apis)
+    print(
+        f"{options.file}: good: {len(config.issuers)} issuers, {len(config.policy.apis)} APIs, "
+        f"{operations} operations"
+    )
+    return ALLOWED
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from bridge.rehearsal.explain import render  # noqa: PLC0415
+
+    config = load_config(options.config)
+    document = asyncio.run(_explanation(config, options))
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(render(document), end="")
+    return ALLOWED if document["decision"] == "allow" else DENIED
+
+
+async def _explanation(config: Config, options: argparse.Namespace) -> dict[str, Any]:
+    from bridge.rehearsal.assumed import PLACEHOLDER_TOKEN, AssumedVerifier  # noqa: PLC0415
+    from bridge.rehearsal.explain import explain  # noqa: PLC0415
+    from bridge.rehearsal.question import (  # noqa: PLC0415
+        QuestionSyntaxError,
+        ask,
+        read_header,
+    )
+    from bridge.service.check import Checker  # noqa: PLC0415
+    from bridge.service.log import silent_log  # noqa: PLC0415
+    from bridge.service.runtime import Runtime  # noqa: PLC0415
+
+    now = int(time.time()) if options.now is None else options.now
+    claims = _read_claims(options) if options.assume_verified is not None else None
+    token = PLACEHOLDER_TOKEN if claims is not None else _read_token(options.token)
+    try:
+        headers = [read_header(line) for line in options.header]
+        if token is not None:
+            headers.append(("authorization", f"Bearer {token}"))
+        request = ask(options.method, options.url, headers)
+    except QuestionSyntaxError as error:
+        raise _UsageError(str(error)) from None
+    if claims is not None:
+        verifier = AssumedVerifier(config, claims)
+        checker = Checker(config, verifier)
+        checked = await checker.check(request, now)
+        api = checked.decision.api
+        if api is not None:
+            claims = verifier.complete(api.issuers, api.audiences, now)
+        return explain(request, checked, checker.nobody, now, assumed=claims)
+    async with Runtime(config, silent_log()) as runtime:
+        checked = await runtime.checker.check(request, now)
+        return explain(request, checked, runtime.checker.nobody, now, token=token)
+
+
+def _read_token(source: str | None) -> str | None:
+    return None if source is None else _read(source, "the token").strip()
+
+
+def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
+    from bridge.tokens import json_strict  # noqa: PLC0415
+
+    source = options.assume_verified or options.token
+    if not source:
+        raise _UsageError("--assume-verified needs a JSON file of claims")
+    try:
+        claims = json_strict.loads(_read(source, "the claims").encode())
+    except ValueError:
+        claims = None
+    if not isinstance(claims, dict):
+        raise _UsageError(f"{source}: the claims must be one JSON object")
+    return claims
+
+
+def _read(source: str, what: str) -> str:
+    try:
+        return sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
+    except OSError as error:
+        raise _UsageError(f"{source}: {what} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _UsageError(f"{source}: {what} cannot be read: not UTF-8") from None
+
+
+def _test(options: argparse.Namespace) -> int:
+    from bridge.rehearsal.cases import read_cases, run_case  # noqa: PLC0415
+
+    config = load_config(options.config)
+    cases = [(file, case) for file in options.cases for case in read_cases(file)]
+    now = int(time.time())
+    failed = 0
+    for file, case in cases:
+        result = asyncio.run(run_case(config, case, now))
+        failed += bool(result.differences)
+        print(f"{result.outcome}  {file}: {result.name}")
+        for member, wanted, came in result.differences:
+            print(f"    - {member}: {wanted}")
+            print(f"    + {member}: {came}")
+        if result.differences:
+            print(f"      because: {result.reason}")
+    print(f"{len(cases) - failed} passed, {failed} failed")
+    return FAILED if failed else ALLOWED
+
+
+def _schema(_: argparse.Namespace) -> int:
+    from bridge.config.schema import json_schema  # noqa: PLC0415
+
+    print(json.dumps(json_schema(), indent=2))
+    return ALLOWED
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from bridge.demo.run import run_demo  # noqa: PLC0415
+
+    return run_demo(once=options.once)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""Decisions without a gateway: `explain` one, `test` many. They run the service's own checker."""

@@ -1,0 +1,284 @@
+"""`stepup-bridge explain`: one decision, step by step, for an operator at 3 a.m."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from bridge.decision.decide import Row, find_unmet
+from bridge.decision.response import denial_response, upstream_headers
+from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.gateways.check_request import CheckRequest
+from bridge.policy.paths import split_target
+from bridge.policy.requirement import Requirement
+from bridge.rehearsal.question import host_of
+from bridge.service.check import Checked
+from bridge.tokens.access_token import AccessToken
+from bridge.tokens.identity import UpstreamHeaders
+from bridge.tokens.jwt import CHECKS, read_jwt
+
+Step = dict[str, Any]
+
+_SHOWN_CLAIMS = frozenset(
+    [
+        "iss",
+        "aud",
+        "sub",
+        "client_id",
+        "azp",
+        "iat",
+        "nbf",
+        "exp",
+        "acr",
+        "auth_time",
+        "scope",
+        "scp",
+    ]
+)
+
+
+def explain(
+    request: CheckRequest,
+    checked: Checked,
+    nobody: UpstreamHeaders,
+    now: int,
+    *,
+    token: str | None = None,
+    assumed: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Tell how a decision came about, as a JSON document (spec §2).
+
+    Args:
+        checked: What the checker found.
+        nobody: As in `decision.response.upstream_headers`.
+        now: The time it was decided at, epoch seconds.
+        token: The presented token, to show its claims; never shown itself.
+        assumed: The claims that were taken as verified instead.
+    """
+    decision = checked.decision
+    upstream = UpstreamHeaders((), ())
+    response: dict[str, Any] = {"status": 200, "headers": [], "body": ""}
+    if decision.allow:
+        upstream = upstream_headers(decision, nobody)
+    else:
+        head = request.method == "HEAD"
+        denial = denial_response(decision, head=head, cross_origin=request.cross_origin)
+        response = {
+            "status": denial.status,
+            "headers": [list(header) for header in denial.headers],
+            "body": denial.body,
+        }
+    document: dict[str, Any] = {
+        "decision": "allow" if decision.allow else "deny",
+        "status": response["status"],
+        "error": None if decision.allow else decision.error,
+        "api": decision.api.name if decision.api is not None else None,
+        "operation": decision.operation.name if decision.operation is not None else None,
+        "steps": list(_steps(request, checked, now, token, assumed)),
+        "response": response,
+        "upstream": {"set": dict(upstream.set), "remove": list(upstream.remove)},
+    }
+    if decision.would_deny:
+        document["would_deny"] = decision.error
+    return document
+
+
+def _steps(
+    request: CheckRequest,
+    checked: Checked,
+    now: int,
+    token: str | None,
+    assumed: dict[str, Any] | None,
+) -> Iterator[Step]:
+    decision = checked.decision
+    malformed = decision.row is Row.MALFORMED_REQUEST
+    step: Step = {
+        "step": "request",
+        "outcome": "refused" if malformed else "read",
+        "method": request.method,
+        "host": host_of(request),
+        "path": split_target(request.target),
+    }
+    if malformed:
+        step["reason"] = decision.reason
+    yield step
+    if not malformed:
+        yield _api_step(checked)
+        if decision.api is not None:
+            yield _operation_step(checked)
+    if decision.row in (Row.PREFLIGHT, Row.PUBLIC):
+        yield {"step": "credentials", "outcome": "not_looked_at", "reason": decision.reason}
+    if decision.row >= Row.NO_CREDENTIALS:
+        yield from _token_steps(checked, now, token, assumed)
+    yield {
+        "step": "decision",
+        "outcome": decision.outcome,
+        "row": int(decision.row),
+        "reason": decision.reason,
+    }
+
+
+def _api_step(checked: Checked) -> Step:
+    api = checked.decision.api
+    if api is None:
+        return {"step": "api", "outcome": "none", "reason": "no API has this host and base path"}
+    return {
+        "step": "api",
+        "outcome": "matched",
+        "api": api.name,
+        "hosts": list(api.hosts) or ["any host"],
+        "base_path": api.base_path,
+        "mode": api.mode,
+    }
+
+
+def _operation_step(checked: Checked) -> Step:
+    decision = checked.decision
+    api, operation = decision.api, decision.operation
+    if operation is None:
+        return {
+            "step": "operation",
+            "outcome": "none",
+            "reason": "no operation takes this method and path",
+            "unmatched": api.unmatched if api is not None else None,
+        }
+    return {
+        "step": "operation",
+        "outcome": "matched",
+        "operation": operation.name,
+        "methods": list(operation.methods) or ["any method"],
+        "template": checked.template,
+        "public": operation.public,
+        "requirement": _requirement(operation.requirement),
+    }
+
+
+def _token_steps(
+    checked: Checked, now: int, token: str | None, assumed: dict[str, Any] | None
+) -> Iterator[Step]:
+    finding = checked.finding
+    if finding is None:
+        yield {"step": "credentials", "outcome": "absent"}
+        return
+    if isinstance(finding, RequestError):
+        yield {"step": "credentials", "outcome": "malformed", "reason": finding.reason}
+        return
+    yield {"step": "credentials", "outcome": "present"}
+    yield _verification_step(finding, now, token, assumed)
+    if isinstance(finding, AccessToken):
+        operation = checked.decision.operation
+        demanded = Requirement() if operation is None else operation.requirement
+        yield from _requirement_steps(demanded, finding, now)
+
+
+def _verification_step(
+    finding: AccessToken | TokenError | IssuerError,
+    now: int,
+    token: str | None,
+    assumed: dict[str, Any] | None,
+) -> Step:
+    step: Step = {"step": "token", "outcome": "verified", "now": now}
+    match finding:
+        case IssuerError():
+            step |= {"outcome": "issuer_at_fault", "issuer": finding.issuer}
+            step |= {"reason": finding.reason}
+        case TokenError():
+            failed = CHECKS.index(finding.check)
+            step |= {"outcome": "invalid", "reason": finding.reason, "failed_check": finding.check}
+            step["passed_checks"] = list(CHECKS[:failed])
+        case AccessToken():
+            step |= {"issuer": finding.iss, "leeway_seconds": finding.leeway}
+            step["passed_checks"] = list(CHECKS)
+    if assumed is not None:
+        step["assumed"] = "claims are taken as verified: signature and header were not checked"
+        step["passed_checks"] = [
+            check
+            for check in step.get("passed_checks", ())
+            if check not in ("format", "crit", "alg", "typ", "key", "signature")
+        ]
+        step["claims"] = _shown(assumed)
+    elif token is not None:
+        step |= _describe(token)
+    return step
+
+
+def _describe(token: str) -> Step:
+    """Show what of a token helps to understand a decision: not its subject's data, not itself."""
+    try:
+        jwt = read_jwt(token)
+    except TokenError:
+        return {"format": "malformed JWT"}
+    if jwt is None:
+        return {"format": "opaque"}
+    header = {"alg": jwt.header.alg, "kid": jwt.header.kid, "typ": jwt.header.typ}
+    return {"format": "JWT", "header": header, "claims": _shown(dict(jwt.claims))}
+
+
+def _shown(claims: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in claims.items() if name in _SHOWN_CLAIMS}
+
+
+def _requirement_steps(demanded: Requirement, token: AccessToken, now: int) -> Iterator[Step]:
+    unmet = find_unmet(demanded, token, now)
+    yield {
+        "step": "acr",
+        "outcome": _outcome(bool(demanded.acr_values), unmet.acr),
+        "demanded": list(demanded.acr_values),
+        "token": list(token.acr),
+    }
+    yield {
+        "step": "max_age",
+        "outcome": _outcome(demanded.max_age is not None, unmet.max_age),
+        "demanded": demanded.max_age,
+        "auth_time": token.auth_time,
+        "age_seconds": None if token.auth_time is None else now - token.auth_time,
+        "leeway_seconds": token.leeway,
+    }
+    yield {
+        "step": "scope",
+        "outcome": _outcome(bool(demanded.scopes), bool(unmet.scopes)),
+        "demanded": list(demanded.scopes),
+        "token": sorted(token.scopes),
+        "missing": list(unmet.scopes),
+    }
+
+
+def _outcome(is_demanded: bool, is_unmet: bool) -> str:
+    if not is_demanded:
+        return "not_demanded"
+    return "unmet" if is_unmet else "met"
+
+
+def _requirement(requirement: Requirement) -> dict[str, Any]:
+    return {
+        "scopes": list(requirement.scopes),
+        "acr_values": list(requirement.acr_values),
+        "max_age": requirement.max_age,
+    }
+
+
+def render(document: dict[str, Any]) -> str:
+    """Write an explanation for a person: a line per step, then the response as it is sent."""
+    lines = []
+    for step in document["steps"]:
+        lines.append(f"{step['step']}: {step['outcome']}")
+        for name, value in step.items():
+            if name not in ("step", "outcome"):
+                shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=True)
+                lines.append(f"    {name}: {printable(shown)}")
+    response = document["response"]
+    lines += ["", f"{document['decision']}: {response['status']}"]
+    lines += [f"    {name}: {value}" for name, value in response["headers"]]
+    if response["body"]:
+        lines += ["", f"    {response['body']}"]
+    if document["decision"] == "allow":
+        upstream = document["upstream"]
+        lines += [f"    set {name}: {value}" for name, value in upstream["set"].items()]
+        lines.append(f"    remove {', '.join(upstream['remove'])}")
+    return "\n".join(lines) + "\n"
+
+
+def printable(text: str) -> str:
+    """Keep a terminal safe from what a URL or claim may hold."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,0 +1,134 @@
+"""The authz listener: gateways ask here. The one error boundary of a check."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+from typing import Any
+
+from aiohttp import web
+
+from bridge.decision.decide import Decision, decide_unavailable
+from bridge.decision.response import Response
+from bridge.gateways import envoy, native
+from bridge.gateways.check_request import CheckRequest
+from bridge.service.log import log_check
+from bridge.service.runtime import Runtime
+
+# A long path, query or token must reach the rules, not the parser's own limits.
+_MAX_LINE_BYTES = 128 * 1024
+_MAX_HEADER_BYTES = 128 * 1024
+_KEEPALIVE_SECONDS = 3630.0  # longer than any gateway's, so that ours never closes first
+_BODY_TIMEOUT_SECONDS = 5.0
+_SERVER = ("server", "stepup-bridge")
+_JSON = (("content-type", "application/json"), _SERVER)
+_PROBLEM = (("content-type", "application/problem+json"), _SERVER)
+
+_silent = logging.getLogger("bridge.aiohttp")  # its messages quote what clients sent
+_silent.propagate = False
+_silent.addHandler(logging.NullHandler())
+
+
+class AuthzHandler:
+    """Answers the requests of the authz listener.
+
+    Args:
+        runtime: What decides.
+        log: Where checks are logged.
+    """
+
+    def __init__(self, runtime: Runtime, log: Any) -> None:
+        self._runtime = runtime
+        self._log = log
+
+    def server(self) -> web.Server:
+        """Make the server; a bare one, since a router would decode and normalise the path."""
+        return web.Server(
+            self._answer,
+            access_log=None,
+            auto_decompress=False,
+            logger=_silent,
+            max_line_size=_MAX_LINE_BYTES,
+            max_field_size=_MAX_HEADER_BYTES,
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+        )
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        target = request.raw_path
+        if target.startswith(envoy.PREFIX):
+            return await self._answer_envoy(request, target)
+        path = target.partition("?")[0]
+        if path == "/v1/check":
+            return await self._answer_native(request)
+        return web.Response(status=404, headers=(_SERVER,))
+
+    async def _answer_envoy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
+        question = envoy.read_request(request.method, target, request.headers)
+        decision = await self._decide(question)
+        reply = envoy.reply(decision, question, self._runtime.checker.nobody)
+        return _response(reply)
+
+    async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method != "POST":
+            return web.Response(status=405, headers=(("allow", "POST"), _SERVER))
+        try:
+            question = native.read_question(await _read_body(request))
+        except native.QuestionError as fault:
+            return web.Response(status=400, body=native.problem(fault), headers=_PROBLEM)
+        decision = await self._decide(question)
+        answer = native.answer(decision, question, self._runtime.checker.nobody)
+        return web.Response(body=answer, headers=_JSON)
+
+    async def _decide(self, request: CheckRequest) -> Decision:
+        """Check, count and log; a defect of ours ends as row 8, never as an allow."""
+        started = time.perf_counter()
+        now = int(time.time())
+        try:
+            decision = (await self._runtime.checker.check(request, now)).decision
+        except Exception as defect:
+            decision = decide_unavailable(self._runtime.checker.config.unavailable_status)
+            self._log.error("check_failed", **describe(defect))
+        seconds = time.perf_counter() - started
+        self._runtime.tally.count_check(
+            request.gateway,
+            decision.api.name if decision.api is not None else "",
+            decision.operation.name if decision.operation is not None else "",
+            decision.outcome,
+            decision.error or "",
+            seconds,
+        )
+        log_check(self._log, request, decision, now, seconds)
+        return decision
+
+
+def describe(defect: BaseException) -> dict[str, Any]:
+    """Tell an exception's type and where it was raised; its text may quote a token."""
+    frames = traceback.extract_tb(defect.__traceback__)[-5:]
+    return {
+        "type": type(defect).__name__,
+        "place": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }
+
+
+def _response(reply: Response) -> web.Response:
+    return web.Response(
+        status=reply.status, body=reply.body.encode("ascii"), headers=(*reply.headers, _SERVER)
+    )
+
+
+async def _read_body(request: web.BaseRequest) -> bytes:
+    """Read a question's body, bounded in size and time."""
+    body = bytearray()
+    try:
+        async with asyncio.timeout(None if request.content.is_eof() else _BODY_TIMEOUT_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > native.MAX_QUESTION_BYTES:
+                    raise native.QuestionError("", "must not be larger than 256 KiB")
+    except TimeoutError:
+        raise native.QuestionError("", "must arrive within 5 seconds") from None
+    except web.RequestPayloadError:
+        raise native.QuestionError("", "must arrive whole") from None
+    return bytes(body)

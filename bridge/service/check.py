@@ -1,0 +1,103 @@
+"""The way of one check, from the question to the decision. The service and `explain` share it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from bridge.config.settings import Config
+from bridge.decision.decide import (
+    Decision,
+    Finding,
+    decide_malformed,
+    decide_on_token,
+    decide_without_api,
+    decide_without_token,
+)
+from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.gateways.check_request import CheckRequest
+from bridge.policy.hosts import read_host
+from bridge.policy.matching import PolicyIndex
+from bridge.policy.methods import read_method
+from bridge.policy.operations import Api
+from bridge.policy.paths import split_target
+from bridge.tokens.access_token import AccessToken
+from bridge.tokens.credentials import Credentials, read_credentials
+from bridge.tokens.identity import IdentityHeaders
+
+
+class Verifier(Protocol):
+    """Turns credentials into an access token, or raises; see `tokens.verifier.TokenVerifier`."""
+
+    async def verify(
+        self,
+        credentials: Credentials,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken:
+        """Verify credentials for an API."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A decision with what led to it.
+
+    Attributes:
+        finding: What became of the credentials; None where none were sent or looked at.
+        template: The path template by which the operation was found.
+    """
+
+    decision: Decision
+    finding: Finding = None
+    template: str | None = None
+
+
+class Checker:
+    """One configuration, ready to decide. Immutable: a reload puts another in its place.
+
+    Args:
+        config: What to decide by.
+        verifier: Verifies tokens by the same configuration.
+    """
+
+    def __init__(self, config: Config, verifier: Verifier) -> None:
+        self.config = config
+        self.nobody = IdentityHeaders(config.upstream_headers).nobody
+        self._policy = config.policy
+        self._index = PolicyIndex(config.policy)
+        self._verifier = verifier
+
+    async def check(self, request: CheckRequest, now: int) -> Checked:
+        """Decide about one request.
+
+        Args:
+            now: Current time, epoch seconds.
+        """
+        api: Api | None = None
+        try:
+            method = read_method(request.method, request.method_overrides)
+            path = split_target(request.target)
+            api = self._index.find_api(read_host(request.hosts), path)
+            match = self._index.find_operation(api, method, path)
+        except RequestError as fault:
+            return Checked(decide_malformed(fault, api))
+        if api is None:
+            return Checked(decide_without_api(self._policy.unmatched_host))
+        operation, template = (None, None) if match is None else (match.operation, match.path)
+        decision = decide_without_token(api, operation, preflight=request.preflight)
+        if decision is not None:
+            return Checked(decision, template=template)
+        finding = await self._examine(request.authorization, api, now)
+        status = self.config.unavailable_status
+        return Checked(decide_on_token(api, operation, finding, now, status), finding, template)
+
+    async def _examine(self, authorization: Sequence[str], api: Api, now: int) -> Finding:
+        try:
+            credentials = read_credentials(authorization)
+            if credentials is None:
+                return None
+            return await self._verifier.verify(credentials, api.issuers, api.audiences, now)
+        except (RequestError, TokenError, IssuerError) as fault:
+            return fault

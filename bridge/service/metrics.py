@@ -1,0 +1,99 @@
+"""A report as Prometheus text (spec §9)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from bridge.service.report import BUCKETS_SECONDS, Durations, Report
+
+METRICS = {
+    "stepup_checks_total": "Checks answered.",
+    "stepup_check_seconds": "Time from question to decision, seconds.",
+    "stepup_token_cache_hits_total": "Tokens found verified.",
+    "stepup_token_cache_misses_total": "Tokens that had to be verified.",
+    "stepup_token_cache_entries": "Verified tokens held, all workers.",
+    "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
+    "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
+    "stepup_config_loads_total": "Loads of the configuration.",
+    "stepup_config_loaded_timestamp_seconds": "When the configuration in force was loaded; the "
+    "oldest of all workers.",
+}
+"""Every metric with its help text, for the documentation."""
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+_CHECK_LABELS = ("gateway", "api", "operation", "decision", "error")
+
+
+def prometheus_text(report: Report) -> bytes:
+    """Write a report in Prometheus's text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Report(report))
+    return generate_latest(registry)
+
+
+class _Report(Collector):
+    def __init__(self, report: Report) -> None:
+        self._report = report
+
+    def collect(self) -> Iterable[Metric]:
+        report = self._report
+        yield _counter("stepup_checks_total", _CHECK_LABELS, report.checks.items())
+        yield _histogram("stepup_check_seconds", report.check_seconds)
+        yield _counter("stepup_token_cache_hits_total", (), [((), report.token_cache_hits)])
+        yield _counter("stepup_token_cache_misses_total", (), [((), report.token_cache_misses)])
+        yield _gauge("stepup_token_cache_entries", (), [((), report.token_cache_entries)])
+        fetches = report.key_set_fetches.items()
+        yield _counter("stepup_key_set_fetches_total", ("issuer", "outcome"), fetches)
+        ages = [
+            ((state.issuer,), state.age_seconds)
+            for state in report.key_sets
+            if state.age_seconds is not None
+        ]
+        yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
+        loads = [((outcome,), report.config_loads[outcome]) for outcome in ("ok", "refused")]
+        yield _counter("stepup_config_loads_total", ("outcome",), loads)
+        loaded = [((), report.config_loaded_timestamp)]
+        yield _gauge("stepup_config_loaded_timestamp_seconds", (), loaded)
+
+
+def _counter(
+    name: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
+    family = CounterMetricFamily(name, METRICS[name], labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _gauge(
+    name: str, labels: tuple[str, ...], values: Iterable[tuple[tuple[str, ...], float]]
+) -> Metric:
+    family = GaugeMetricFamily(name, METRICS[name], labels=labels)
+    for label_values, value in values:
+        family.add_metric(label_values, value)
+    return family
+
+
+def _histogram(name: str, by_gateway: dict[str, Durations]) -> Metric:
+    family = HistogramMetricFamily(name, METRICS[name], labels=("gateway",))
+    for gateway, durations in by_gateway.items():
+        buckets = list(_cumulated(durations.buckets))
+        family.add_metric((gateway,), buckets=buckets, sum_value=durations.sum_seconds)
+    return family
+
+
+def _cumulated(buckets: list[int]) -> Iterator[tuple[str, float]]:
+    total = 0
+    bounds = (*(repr(bound) for bound in BUCKETS_SECONDS), "+Inf")
+    for bound, count in zip(bounds, buckets, strict=True):
+        total += count
+        yield bound, total

@@ -1,0 +1,161 @@
+"""What one process knows about itself, and the sum of what several know.
+
+Plain numbers that a check adds to without a lock; they become Prometheus text, `/readyz` and the
+page only when somebody asks.
+"""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5)
+
+Labels = tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Durations:
+    """A histogram: observations by bucket, not cumulated (the last one has no bound), and sum."""
+
+    buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_SECONDS) + 1))
+    sum_seconds: float = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Add one observation."""
+        self.buckets[bisect_left(BUCKETS_SECONDS, seconds)] += 1
+        self.sum_seconds += seconds
+
+    def add(self, other: Durations) -> None:
+        """Add another histogram's observations."""
+        self.buckets = [a + b for a, b in zip(self.buckets, other.buckets, strict=True)]
+        self.sum_seconds += other.sum_seconds
+
+
+@dataclass(slots=True)
+class KeySetState:
+    """One issuer's keys. `error` None: the last fetch was good. `age_seconds` None: none was."""
+
+    issuer: str
+    keys: int
+    error: str | None
+    age_seconds: float | None
+
+
+@dataclass(slots=True)
+class Report:
+    """Counters since the start of the process, and its state.
+
+    Attributes:
+        checks: By gateway, api, operation, decision, error.
+        check_seconds: By gateway.
+        key_set_fetches: By issuer and outcome.
+        config_loads: By outcome.
+        config_loaded_timestamp: Epoch seconds of the load in force.
+        config_problems: Of the last load, where it was refused.
+    """
+
+    checks: Counter[Labels] = field(default_factory=Counter)
+    check_seconds: dict[str, Durations] = field(default_factory=dict)
+    token_cache_hits: int = 0
+    token_cache_misses: int = 0
+    token_cache_entries: int = 0
+    key_set_fetches: Counter[Labels] = field(default_factory=Counter)
+    key_sets: list[KeySetState] = field(default_factory=list)
+    config_loads: Counter[str] = field(default_factory=Counter)
+    config_loaded_timestamp: float = 0.0
+    config_problems: list[str] = field(default_factory=list)
+
+    def count_check(
+        self,
+        gateway: str,
+        api: str,
+        operation: str,
+        decision: str,
+        error: str,
+        seconds: float,
+    ) -> None:
+        """Count one check. No label may hold anything that a client chose."""
+        self.checks[gateway, api, operation, decision, error] += 1
+        durations = self.check_seconds.get(gateway)
+        if durations is None:
+            durations = self.check_seconds[gateway] = Durations()
+        durations.observe(seconds)
+
+    def to_json(self) -> bytes:
+        """Write the report as one line."""
+        document = asdict(self)
+        document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
+        document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
+        return json.dumps(document).encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Self:
+        """Read what `to_json` of another process wrote."""
+        document: dict[str, Any] = json.loads(line)
+        document["checks"] = _counter(document["checks"])
+        document["key_set_fetches"] = _counter(document["key_set_fetches"])
+        document["config_loads"] = Counter(document["config_loads"])
+        document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
+        document["check_seconds"] = {
+            gateway: Durations(**durations)
+            for gateway, durations in document["check_seconds"].items()
+        }
+        return cls(**document)
+
+
+def merge(reports: Iterable[Report]) -> Report:
+    """Add up the reports of several processes that serve one configuration.
+
+    Counters and cache entries are sums; loads are the most that one process made, since each makes
+    every load; the load in force is the oldest; a key set is as bad as its worst.
+    """
+    total = Report()
+    key_sets: dict[str, KeySetState] = {}
+    for report in reports:
+        total.checks.update(report.checks)
+        for gateway, durations in report.check_seconds.items():
+            total.check_seconds.setdefault(gateway, Durations()).add(durations)
+        total.token_cache_hits += report.token_cache_hits
+        total.token_cache_misses += report.token_cache_misses
+        total.token_cache_entries += report.token_cache_entries
+        total.key_set_fetches.update(report.key_set_fetches)
+        total.config_loads |= report.config_loads
+        if report.config_loaded_timestamp and (
+            not total.config_loaded_timestamp
+            or report.config_loaded_timestamp < total.config_loaded_timestamp
+        ):
+            total.config_loaded_timestamp = report.config_loaded_timestamp
+        total.config_problems = total.config_problems or report.config_problems
+        for state in report.key_sets:
+            key_sets[state.issuer] = _worse(key_sets.get(state.issuer), state)
+    total.key_sets = list(key_sets.values())
+    return total
+
+
+def counters_of(report: Report) -> Report:
+    """Give what must outlive a process that has died, so that no counter ever falls."""
+    return Report(
+        checks=report.checks,
+        check_seconds=report.check_seconds,
+        token_cache_hits=report.token_cache_hits,
+        token_cache_misses=report.token_cache_misses,
+        key_set_fetches=report.key_set_fetches,
+        config_loads=report.config_loads,
+    )
+
+
+def _worse(one: KeySetState | None, other: KeySetState) -> KeySetState:
+    if one is None or other.keys < one.keys:
+        return other
+    if one.error is None and other.error is not None:
+        return other
+    return one if (one.age_seconds or 0) >= (other.age_seconds or 0) else other
+
+
+def _counter(rows: list[list[Any]]) -> Counter[Labels]:
+    return Counter({tuple(labels): n for *labels, n in rows})

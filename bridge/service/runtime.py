@@ -1,0 +1,196 @@
+"""A configuration come to life: issuers with their keys, cache, checker; and its reloads."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from bridge.config.load import load_config
+from bridge.config.settings import Config
+from bridge.errors import ConfigError
+from bridge.service.check import Checker
+from bridge.service.report import KeySetState, Report
+from bridge.tokens.cache import TokenCache
+from bridge.tokens.fetch import Fetcher
+from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.keys import FetchReport, KeySet, KeySource
+from bridge.tokens.settings import IssuerSettings
+from bridge.tokens.verifier import Issuer, TokenVerifier
+
+_POLL_SECONDS = 0.5
+
+
+class Runtime:
+    """What decides, from `__aenter__` to `__aexit__`, through reloads.
+
+    Args:
+        config: A good configuration to begin with.
+        log: Where events go.
+    """
+
+    def __init__(self, config: Config, log: Any) -> None:
+        self.tally = Report()
+        self.checker: Checker
+        self._config = config
+        self._log = log
+        self._fetcher = Fetcher()
+        self._issuers: dict[str, Issuer] = {}
+        self._verifier: TokenVerifier | None = None
+        self._cache: TokenCache[Issuer] = TokenCache(1, 1)
+        self._reload_wanted = asyncio.Event()
+        self._watching: asyncio.Task[None] | None = None
+        self._settled = _fingerprint(config.files)
+
+    async def __aenter__(self) -> Self:
+        await self._fetcher.__aenter__()
+        await self._take_over(self._config)
+        self._watching = asyncio.create_task(self._watch())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.wait([self._watching])
+        for keys in {issuer.keys for issuer in self._issuers.values()}:
+            await keys.stop()
+        await self._fetcher.__aexit__(kind, error, traceback)
+
+    def report(self) -> Report:
+        """Give the counters and the state of this process."""
+        report = self.tally
+        if self._verifier is not None:
+            hits, misses = self._verifier.take_counts()
+            report.token_cache_hits += hits
+            report.token_cache_misses += misses
+        report.token_cache_entries = len(self._cache)
+        report.key_sets = [
+            KeySetState(name, len(keys.keys), keys.error, keys.age_seconds)
+            for name, keys in ((name, issuer.keys) for name, issuer in self._issuers.items())
+        ]
+        return report
+
+    def want_reload(self) -> None:
+        """Load the configuration again soon, changed or not (SIGHUP)."""
+        self._reload_wanted.set()
+
+    async def _watch(self) -> None:
+        """Poll the files' fingerprints: sees atomic renames, swapped links and bind mounts alike.
+
+        A change is taken up once it has held for one poll, so that a file is not read half written.
+        """
+        pending = None
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._reload_wanted.wait(), _POLL_SECONDS)
+            seen = _fingerprint(self._config.files)
+            held = seen == pending
+            pending = seen
+            if self._reload_wanted.is_set() or (held and seen != self._settled):
+                self._reload_wanted.clear()
+                self._settled = seen
+                await self._reload()
+
+    async def _reload(self) -> None:
+        try:
+            config = await asyncio.to_thread(load_config, self._config.file)
+        except ConfigError as error:
+            self.tally.config_loads["refused"] += 1
+            self.tally.config_problems = [p.render(error.file) for p in error.problems]
+            self._log.error("config_refused", problems=self.tally.config_problems)
+            return
+        for setting in ("listen_authz", "listen_admin", "workers"):
+            if getattr(config, setting) != getattr(self._config, setting):
+                self._log.warning("config_needs_restart", setting=setting)
+        await self._take_over(config)
+
+    async def _take_over(self, config: Config) -> None:
+        """Prepare everything, then put it into force between two checks."""
+        identity = IdentityHeaders(config.upstream_headers)
+        same_identity = config.upstream_headers == self._config.upstream_headers
+        issuers: dict[str, Issuer] = {}
+        first_fetches = []
+        for settings in config.issuers:
+            old = self._issuers.get(settings.issuer)
+            if old is not None and old.settings == settings and same_identity:
+                issuers[settings.issuer] = old
+                continue
+            source = _key_source(settings)
+            if old is not None and old.keys.source == source:
+                keys = old.keys
+            else:
+                keys = KeySet(source, self._fetcher, self._count_fetch)
+                first_fetches.append(keys.start())
+            issuers[settings.issuer] = Issuer(settings, keys, identity)
+        if first_fetches and self._issuers:  # at the start /readyz waits instead
+            await asyncio.wait(first_fetches, timeout=max(i.timeout for i in config.issuers))
+        if config.token_cache != self._config.token_cache or self._verifier is None:
+            limits = config.token_cache
+            self._cache = TokenCache(limits.max_entries, limits.ttl)
+        retired = {issuer.keys for issuer in self._issuers.values()}
+        retired -= {issuer.keys for issuer in issuers.values()}
+        if self._verifier is not None:
+            self.report()  # takes the old verifier's counts
+        verifier = TokenVerifier(issuers, self._cache)
+        checker = Checker(config, verifier)
+        self._verifier, self._issuers, self._config = verifier, issuers, config
+        self.checker = checker
+        self.tally.config_loads["ok"] += 1
+        self.tally.config_loaded_timestamp = time.time()
+        self.tally.config_problems = []
+        self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
+        for keys in retired:
+            await keys.stop()
+
+    def _count_fetch(self, fetch: FetchReport) -> None:
+        outcome = "ok" if fetch.error is None else "error"
+        self.tally.key_set_fetches[fetch.issuer, outcome] += 1
+        if fetch.error is None:
+            self._log.info("key_set_fetched", issuer=fetch.issuer, keys=fetch.keys)
+        else:
+            self._log.warning(
+                "key_set_fetch_failed",
+                issuer=fetch.issuer,
+                reason=fetch.error,
+                keys=fetch.keys,
+                retry_in_seconds=fetch.next_fetch_seconds,
+            )
+
+
+def _key_source(settings: IssuerSettings) -> KeySource:
+    return KeySource(
+        issuer=settings.issuer,
+        jwks_uri=settings.jwks_uri,
+        jwks_file=settings.jwks_file,
+        timeout_seconds=settings.timeout,
+        allow_insecure_http=settings.allow_insecure_http,
+    )
+
+
+def _fingerprint(files: tuple[Path, ...]) -> tuple[tuple[int, ...] | None, ...]:
+    """Identify the files' contents without reading them; None: there is no such file."""
+    found: list[tuple[int, ...] | None] = []
+    for file in files:
+        try:
+            status = file.stat()
+        except OSError:
+            found.append(None)
+        else:
+            found.append(
+                (
+                    status.st_dev,
+                    status.st_ino,
+                    status.st_mtime_ns,
+                    status.st_ctime_ns,
+                    status.st_size,
+                )
+            )
+    return tuple(found)

@@ -1,0 +1,100 @@
+"""`stepup-bridge serve`: from a good configuration to SIGTERM."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from aiohttp import web
+
+import bridge
+from bridge.config.settings import Config
+from bridge.service.admin import Status, admin_app
+from bridge.service.log import open_log
+from bridge.service.sockets import listening_socket
+from bridge.service.supervisor import Supervisor
+from bridge.service.worker import answering, run
+
+_Ask = Callable[[], Awaitable[Status]]
+
+
+def serve(config: Config) -> None:
+    """Run the service until SIGTERM or SIGINT, then drain.
+
+    Raises:
+        ListenError: An address cannot be listened on.
+    """
+    with (
+        listening_socket(config.listen_admin) as admin,
+        listening_socket(config.listen_authz) as authz,
+    ):
+        run(_serve(config, authz, admin))
+
+
+async def _serve(config: Config, authz: socket.socket, admin: socket.socket) -> None:
+    log = open_log(config.log)
+    stop, draining = asyncio.Event(), asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+    started = {"authz": _address(authz), "admin": _address(admin), "pid": os.getpid()}
+    service = _one_process if config.workers == 1 else _several_processes
+    async with contextlib.AsyncExitStack() as working:
+        ask = await working.enter_async_context(service(config, authz, draining, log))
+        async with _listening(admin_app(ask), admin):
+            log.info("service_started", version=bridge.__version__, **started)
+            await stop.wait()
+            draining.set()
+            log.info("drain_started", timeout_seconds=config.drain_timeout)
+            await working.aclose()  # before the admin listener, which tells about it
+    log.info("service_stopped")
+
+
+@contextlib.asynccontextmanager
+async def _one_process(
+    config: Config, listener: socket.socket, draining: asyncio.Event, log: Any
+) -> AsyncIterator[_Ask]:
+    async with answering(config, listener, log) as runtime:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, runtime.want_reload)
+
+        async def ask() -> Status:
+            return Status(runtime.report(), workers=1, answering=1, draining=draining.is_set())
+
+        yield ask
+
+
+@contextlib.asynccontextmanager
+async def _several_processes(
+    config: Config, listener: socket.socket, draining: asyncio.Event, log: Any
+) -> AsyncIterator[_Ask]:
+    count = config.workers
+    supervisor = Supervisor(config.file, count, listener, config.drain_timeout, log)
+    async with supervisor:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.want_reload)
+
+        async def ask() -> Status:
+            report, answering_count = await supervisor.report()
+            return Status(report, count, answering_count, draining.is_set())
+
+        yield ask
+
+
+@contextlib.asynccontextmanager
+async def _listening(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+
+
+def _address(listener: socket.socket) -> str:
+    """Tell where a socket listens, with the port that the system chose for 0."""
+    name = listener.getsockname()
+    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"

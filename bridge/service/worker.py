@@ -1,0 +1,96 @@
+"""One process that answers checks; with `workers: 1` it is the whole service.
+
+As a process of its own (`python -m bridge.service.worker`) it inherits the listening socket and a
+control socket: on each line it answers with its report, at the end of it drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from aiohttp import web
+
+from bridge.config.load import load_config
+from bridge.config.settings import Config
+from bridge.errors import ConfigError
+from bridge.service.authz import AuthzHandler, describe
+from bridge.service.log import open_log
+from bridge.service.runtime import Runtime
+
+
+@contextlib.asynccontextmanager
+async def answering(config: Config, listener: socket.socket, log: Any) -> AsyncIterator[Runtime]:
+    """Answer checks on a listening socket; at the end, finish the requests in hand.
+
+    Yields:
+        The runtime, for its report and for reloads.
+    """
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
+    async with Runtime(config, log) as runtime:
+        server = AuthzHandler(runtime, log).server()
+        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout)
+        await runner.setup()
+        try:
+            await web.SockSite(runner, listener).start()
+            yield runtime
+        finally:
+            await runner.cleanup()
+
+
+def _log_unexpected(log: Any, context: dict[str, Any]) -> None:
+    defect = context.get("exception")
+    details = describe(defect) if defect is not None else {"type": None}
+    log.error("unexpected_error", **details)
+
+
+async def _work(file: str, listener: socket.socket, control: socket.socket) -> None:
+    config = load_config(file)
+    log = open_log(config.log)
+    loop = asyncio.get_running_loop()
+    for ignored in (signal.SIGINT, signal.SIGTERM):  # the supervisor ends us by closing `control`
+        loop.add_signal_handler(ignored, lambda: None)
+    async with answering(config, listener, log) as runtime:
+        loop.add_signal_handler(signal.SIGHUP, runtime.want_reload)
+        reader, writer = await asyncio.open_unix_connection(sock=control)
+        try:
+            while await reader.readline():
+                writer.write(runtime.report().to_json())
+                await writer.drain()
+        except OSError:
+            pass  # the supervisor is gone: the same as the end of the control socket
+        finally:
+            writer.close()
+
+
+def main(arguments: list[str]) -> int:
+    """Run a worker: configuration file, descriptor of the listener, of the control socket."""
+    file, listener_fd, control_fd = arguments
+    listener = socket.socket(fileno=int(listener_fd))
+    listener.setblocking(False)
+    try:
+        run(_work(file, listener, socket.socket(fileno=int(control_fd))))
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(main_coroutine: Any) -> Any:
+    """Run a coroutine on uvloop where there is one."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return asyncio.run(main_coroutine)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main_coroutine)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
