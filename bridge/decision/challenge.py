@@ -1,20 +1,32 @@
-"""One `WWW-Authenticate` challenge, written; the grammar both ways is RFC 9110 §11.6.1's."""
+"""The challenge of a denial, in the words of RFC 9110 §11.6.1; `challenge_parser` reads it back."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-from bridge.decision.challenge_parser import Challenge, ChallengeSyntaxError, parse_challenges
+from bridge.decision.challenge_parser import (
+    MAX_AGE_DIGITS,
+    TOKEN,
+    Challenge,
+    ChallengeSyntaxError,
+    parse_challenges,
+)
 
 __all__ = ["Challenge", "ChallengeSyntaxError", "build_challenge", "parse_challenges"]
 
-# auth-scheme = token (RFC 9110 §11.1, §5.6.2)
-_SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# between the quotes, before escaping: qdtext and quoted-pair, less HTAB and obs-text
-_TEXT = re.compile(r"[\x20-\x7e]*")
-# scope-token = 1*( %x21 / %x23-5B / %x5D-7E )  (RFC 6749 §3.3); an acr value likewise
-_MEMBER = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+# What may stand in our quoted-strings: SP / VCHAR. No HTAB, no obs-text.  (RFC 9110 §5.6.4)
+_TEXT = re.compile(r"[ -~]*")
+
+# error = 1*NQSCHAR; error_description likewise; NQSCHAR = %x20-21 / %x23-5B / %x5D-7E
+# (RFC 6749 appendix A.7, A.8; RFC 6750 §3 forbids the rest)
+_ERROR_TEXT = re.compile(r"[ !#-\[\]-~]+")
+
+# scope = scope-token *( SP scope-token ); scope-token = 1*( %x21 / %x23-5B / %x5D-7E )
+# (RFC 6749 §3.3); acr_values and algs are lists of the same kind (RFC 9470 §3, RFC 9449 §7.1)
+_MEMBERS = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
+
+_MAX_AGE_LIMIT: int = 10**MAX_AGE_DIGITS
 
 
 def build_challenge(
@@ -29,53 +41,73 @@ def build_challenge(
     resource_metadata: str | None = None,
     algs: Sequence[str] = (),
 ) -> str:
-    """Write one challenge; parameters come in this order, each once, quoted.
+    """Write one challenge: each parameter at most once, in this order, as a quoted-string.
 
     Args:
-        acr_values: In order of preference (RFC 9470 §3); empty: left out.
-        max_age: Seconds, >= 0 (RFC 9470 §3).
-        scope: RFC 6750 §3; empty: left out.
-        resource_metadata: URL (RFC 9728 §5.1).
-        algs: RFC 9449 §7.1; empty: left out.
+        scheme: `Bearer` or `DPoP`.
+        realm: Any printable ASCII.
+        error: Error code of RFC 6750 §3.1 or RFC 9470 §3; None where there were no credentials.
+        error_description: A sentence for the client's developer.
+        acr_values: Any of them will do, the preferred first. Empty: left out.
+        max_age: Oldest acceptable authentication, seconds, >= 0; 0 is said.
+        scope: All of them are needed. Empty: left out.
+        resource_metadata: URL of the protected resource's metadata (RFC 9728 §5.1).
+        algs: JWS algorithms of DPoP proofs (RFC 9449 §7.1). Empty: left out.
 
     Raises:
-        ValueError: A value that cannot stand in a challenge, or nothing to say at all.
+        ValueError: A character that the parameter cannot hold, or no parameter at all.
+
+    Spec: RFC 9110 §11.6.1 and §5.6.4, RFC 6750 §3, RFC 9470 §3.
     """
-    if not _SCHEME.fullmatch(scheme):
-        raise ValueError("the scheme must be a token")
-    if max_age is not None and max_age < 0:
-        raise ValueError("max_age must not be negative")
-    params = (
-        ("realm", realm),
-        ("error", error),
-        ("error_description", error_description),
-        ("acr_values", _joined("acr_values", acr_values)),
-        ("max_age", None if max_age is None else str(max_age)),
-        ("scope", _joined("scope", scope)),
-        ("resource_metadata", resource_metadata),
-        ("algs", _joined("algs", algs)),
-    )
-    written = ", ".join(
-        f"{name}={_quoted(name, text)}" for name, text in params if text is not None
-    )
-    if not written:
+    if not TOKEN.fullmatch(scheme):
+        raise ValueError("scheme must be a token")
+    params: list[str] = []
+    if realm is not None:
+        params.append(f'realm="{_escape("realm", realm)}"')
+    if error is not None:
+        params.append(f'error="{_check_error_text("error", error)}"')
+    if error_description is not None:
+        text = _check_error_text("error_description", error_description)
+        params.append(f'error_description="{text}"')
+    if acr_values:
+        params.append(f'acr_values="{_join("acr_values", acr_values)}"')
+    if max_age is not None:
+        if isinstance(max_age, bool) or not 0 <= max_age < _MAX_AGE_LIMIT:
+            raise ValueError(f"max_age must be a number of 1 to {MAX_AGE_DIGITS} digits")
+        params.append(f'max_age="{max_age}"')
+    if scope:
+        params.append(f'scope="{_join("scope", scope)}"')
+    if resource_metadata is not None:
+        params.append(f'resource_metadata="{_escape("resource_metadata", resource_metadata)}"')
+    if algs:
+        params.append(f'algs="{_join("algs", algs)}"')
+    if not params:
         raise ValueError("a challenge must have a parameter (RFC 6750 §3)")
-    return f"{scheme} {written}"
+    return f"{scheme} {', '.join(params)}"
 
 
-def _joined(name: str, members: Sequence[str]) -> str | None:
-    if not members:
-        return None
-    for member in members:
-        if not _MEMBER.fullmatch(member):
-            raise ValueError(f"a value of {name} has a character that cannot stand there")
-    return " ".join(members)
+def _escape(name: str, value: str) -> str:
+    """Escape what must be, and nothing else (RFC 9110 §5.6.4)."""
+    if not _TEXT.fullmatch(value):
+        raise ValueError(f"{name} must be printable ASCII")
+    if '"' in value or "\\" in value:
+        return value.replace("\\", r"\\").replace('"', r"\"")
+    return value
 
 
-def _quoted(name: str, text: str) -> str:
-    """Write a quoted-string (RFC 9110 §5.6.4): only `"` and the backslash are escaped."""
-    if not _TEXT.fullmatch(text):
-        raise ValueError(f"{name} has a character that cannot stand in a header")
-    if "\\" in text or '"' in text:
-        text = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{text}"'
+def _check_error_text(name: str, value: str) -> str:
+    if not _ERROR_TEXT.fullmatch(value):
+        raise ValueError(f"{name} must be printable ASCII without quote and backslash")
+    return value
+
+
+def _join(name: str, members: Sequence[str]) -> str:
+    """Join a list; one look at the whole finds a member that would read as two, or as none."""
+    value = " ".join(members)
+    if (
+        isinstance(members, str)
+        or not _MEMBERS.fullmatch(value)
+        or value.count(" ") != len(members) - 1
+    ):
+        raise ValueError(f"a member of {name} must be printable ASCII without space, quote, \\")
+    return value

@@ -1,182 +1,230 @@
-"""`WWW-Authenticate` values, read strictly: several schemes and lines, token68, quoted-pair."""
+"""`WWW-Authenticate` lines in, challenges out: what a client reads, as strictly as it may.
+
+The grammar line stands above each regex. Every quantifier is possessive: nothing is read twice, so
+the work grows with the input and with nothing else.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
-MAX_INPUT_CHARACTERS = 64 * 1024
+MAX_CHALLENGE_BYTES = 64 * 1024
+MAX_AGE_DIGITS = 10
+"""Digits of a `max_age`: three hundred years."""
 
-# OWS = *( SP / HTAB )  (RFC 9110 §5.6.3); BWS is the same
-_OWS = re.compile(r"[ \t]*")
-# empty elements of a list: *( "," OWS )  (RFC 9110 §5.6.1.2)
-_EMPTY_ELEMENTS = re.compile(r"[ \t,]*")
-# token = 1*tchar  (RFC 9110 §5.6.2)
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="  (RFC 9110 §11.2),
-# and then the end of the challenge: otherwise it was the name of an auth-param
-_TOKEN68 = re.compile(r"([A-Za-z0-9\-._~+/]+=*)[ \t]*(?=,|$)")
-# auth-param = token BWS "=" BWS ( token / quoted-string )  (RFC 9110 §11.2)
-_PARAM_NAME = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+)[ \t]*=[ \t]*")
+# tchar = "!" / "#" / "$" / "%" / "&" / "'" / "*" / "+" / "-" / "." / "^" / "_" / "`" / "|" / "~"
+#       / DIGIT / ALPHA  (RFC 9110 §5.6.2)
+# token = 1*tchar; auth-scheme = token  (RFC 9110 §5.6.2, §11.1)
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]++")
+
+# token68 = 1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="  (RFC 9110 §11.2)
+# It ends its list element; else `a=` of `a=b` would be one.
+_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]++=*+(?=[ \t]*+(?:,|\Z))")
+
 # quoted-string = DQUOTE *( qdtext / quoted-pair ) DQUOTE  (RFC 9110 §5.6.4)
-# qdtext = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text; quoted-pair = "\" ( HTAB / SP / VCHAR )
-_QUOTED = re.compile(r'"((?:[\t \x21\x23-\x5b\x5d-\x7e\x80-\xff]|\\[\t\x20-\x7e\x80-\xff])*)"')
-_QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
-# max_age: "a non-negative integer"  (RFC 9470 §3); more digits no clock needs
-_MAX_AGE = re.compile(r"[0-9]{1,12}")
+# qdtext        = HTAB / SP / %x21 / %x23-5B / %x5D-7E / obs-text
+# quoted-pair   = "\" ( HTAB / SP / VCHAR / obs-text )
+# Without the closing DQUOTE, so that the caller can say where one is missing.
+_QUOTED = re.compile(r'"((?:[\t !#-\[\]-~\x80-\xff]++|\\[\t -~\x80-\xff])*+)')
+_QUOTED_PAIR = re.compile(r"\\(.)")
+
+# challenge = auth-scheme [ 1*SP ( token68 / #auth-param ) ]  (RFC 9110 §11.3)
+_SPACES = re.compile(r" ++")
+
+# auth-param = token BWS "=" BWS ( token / quoted-string ); BWS = OWS  (RFC 9110 §11.2, §5.6.3)
+_EQUALS = re.compile(r"[ \t]*+=[ \t]*+")
+
+# #element = [ element ] *( OWS "," OWS [ element ] ); OWS = *( SP / HTAB )  (RFC 9110 §5.6.1.2)
+_EMPTY_ELEMENTS = re.compile(r"[ \t,]*+")
+_END_OF_ELEMENT = re.compile(r"[ \t]*+(?:,[ \t,]*+|\Z)")
+_NO_ELEMENT = ("", ",", "\t")
+
+# field-vchar = VCHAR / obs-text, and SP and HTAB between them: what is none of them  (§5.5)
+_NEVER = re.compile(r"[^\t -~\x80-\xff]")
+
+# max_age = 1*DIGIT, "a non-negative integer"  (RFC 9470 §3), bounded
+_MAX_AGE = re.compile(rf"[0-9]{{1,{MAX_AGE_DIGITS}}}")
+
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 
 class ChallengeSyntaxError(ValueError):
-    """A `WWW-Authenticate` value is not written as RFC 9110 says.
+    """The lines are no list of challenges.
 
     Attributes:
-        line: Which of the values, from 0.
-        offset: Where in it, in characters from 0.
+        reason: What is wrong. Holds no value of a parameter.
+        line: Index of the line, from 0; None where the parameter's place is no longer known.
+        offset: Index in that line of the character that is wrong, from 0; None like `line`.
     """
 
-    def __init__(self, message: str, line: int = 0, offset: int = 0) -> None:
-        super().__init__(f"{message} (value {line}, offset {offset})")
+    def __init__(self, reason: str, line: int | None = None, offset: int | None = None) -> None:
+        super().__init__(reason if line is None else f"line {line}, offset {offset}: {reason}")
+        self.reason = reason
         self.line = line
         self.offset = offset
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Challenge:
-    """One challenge.
+    """One challenge. Equal ones have the same parameters, in any order (RFC 9110 §11.2).
 
     Attributes:
-        scheme: As sent; schemes are compared without regard to case.
-        params: Values by lower-case name, unquoted, in the order sent.
-        token68: Instead of parameters; None where there is none.
+        scheme: As written; equal in any case (RFC 9110 §11.1).
+        params: Unescaped values by lower-case name, in the order they came.
+        token68: Never together with `params`.
     """
 
     scheme: str
-    params: Mapping[str, str] = field(default_factory=dict)
+    params: Mapping[str, str] = field(default_factory=lambda: _NO_PARAMS)
     token68: str | None = None
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Challenge):
+            return NotImplemented
+        return self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[str, frozenset[tuple[str, str]], str | None]:
+        return self.scheme.lower(), frozenset(self.params.items()), self.token68
 
     @property
     def error(self) -> str | None:
-        """The error code (RFC 6750 §3.1, RFC 9470 §3); None where there is none."""
+        """The error code (RFC 6750 §3); None where the client sent no credentials."""
         return self.params.get("error")
 
     @property
     def acr_values(self) -> tuple[str, ...]:
-        """Any of them will do, the first is preferred (RFC 9470 §3)."""
-        return self._members("acr_values")
+        """The acr values of which one is required, the preferred first (RFC 9470 §3)."""
+        return _members(self.params.get("acr_values", ""))
 
     @property
     def max_age(self) -> int | None:
-        """Oldest acceptable authentication, seconds (RFC 9470 §3); None where there is none.
+        """The oldest acceptable authentication, seconds (RFC 9470 §3).
 
         Raises:
-            ChallengeSyntaxError: Not a non-negative integer.
+            ChallengeSyntaxError: It is no number, or one of more than 10 digits.
         """
-        text = self.params.get("max_age")
-        if text is None:
+        value = self.params.get("max_age")
+        if value is None:
             return None
-        if not _MAX_AGE.fullmatch(text):
-            raise ChallengeSyntaxError("max_age is not a non-negative integer")
-        return int(text)
+        if not _MAX_AGE.fullmatch(value):
+            raise ChallengeSyntaxError(f"max_age must be 1 to {MAX_AGE_DIGITS} digits")
+        return int(value)
 
     @property
     def scope(self) -> tuple[str, ...]:
-        """The scopes that are needed (RFC 6750 §3)."""
-        return self._members("scope")
-
-    def _members(self, name: str) -> tuple[str, ...]:
-        return tuple(member for member in self.params.get(name, "").split(" ") if member)
+        """The scopes that are required, all of them (RFC 6750 §3)."""
+        return _members(self.params.get("scope", ""))
 
 
 def parse_challenges(values: Iterable[str]) -> list[Challenge]:
-    """Parse the values of `WWW-Authenticate`, one string for each header line.
+    """Parse the `WWW-Authenticate` values of one response.
+
+    Args:
+        values: One string for each header line, decoded as ISO-8859-1.
+
+    Returns:
+        The challenges in order; none for no lines and for empty ones.
 
     Raises:
-        ChallengeSyntaxError: Says what is wrong and where. Nothing is guessed: a client that cannot
-            read a challenge must not act on half of it.
+        ChallengeSyntaxError: Anything that RFC 9110 does not allow, or over 64 KiB in all.
+
+    Does not check: what a scheme demands of its parameters, e.g. that `realm` is quoted.
+    Spec: RFC 9110 §11.6.1, §11.3, §11.2, §5.6.1.2.
     """
     challenges: list[Challenge] = []
-    total = 0
-    for line, value in enumerate(values):
-        total += len(value)
-        if total > MAX_INPUT_CHARACTERS:
-            raise ChallengeSyntaxError("longer than 64 KiB", line)
-        challenges += _Parser(value, line).challenges()
+    size = -2
+    for number, text in enumerate(values):
+        size += 2 + len(text)  # as joined with ", ": endless empty lines end too
+        if size > MAX_CHALLENGE_BYTES:
+            raise ChallengeSyntaxError(f"over {MAX_CHALLENGE_BYTES} bytes in all", number, 0)
+        challenges.extend(_Line(text, number).read_challenges())
     return challenges
 
 
-class _Parser:
-    """Reads one value from left to right; `at` is where."""
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One header line. Each `read_*` takes the offset to start at and gives the one to go on at."""
 
-    def __init__(self, text: str, line: int) -> None:
-        self.text = text
-        self.line = line
-        self.at = 0
+    text: str
+    number: int
 
-    def challenges(self) -> list[Challenge]:
-        found = []
-        self._skip(_EMPTY_ELEMENTS)
-        while self.at < len(self.text):
-            found.append(self._challenge())
-        return found
+    def read_challenges(self) -> Iterator[Challenge]:
+        if (never := _NEVER.search(self.text)) is not None:
+            raise self.fault("a character that no header may hold", never.start())
+        empty = _EMPTY_ELEMENTS.match(self.text)
+        at = 0 if empty is None else empty.end()
+        while at < len(self.text):
+            challenge, at = self.read_challenge(at)
+            yield challenge
 
-    def _challenge(self) -> Challenge:
-        scheme = self._take(_TOKEN, "a scheme is expected here")
-        if self._at_separator():
-            self._next_element()
-            return Challenge(scheme)
-        if self.text[self.at] != " ":
-            raise self._error("a space is expected after the scheme")
-        self._skip(_OWS)
-        if self._at_separator():
-            self._next_element()
-            return Challenge(scheme)
-        token68 = _TOKEN68.match(self.text, self.at)
+    def read_challenge(self, at: int) -> tuple[Challenge, int]:
+        scheme, end = self.read_token(at, "an authentication scheme")
+        if _EQUALS.match(self.text, end):
+            raise self.fault("a parameter where a scheme is due", at)
+        spaces = _SPACES.match(self.text, end)
+        if spaces is None:  # no list of parameters to go on with: `Basic,a=b` is junk
+            return Challenge(scheme), self.read_end(end)
+        at = spaces.end()
+        token68 = _TOKEN68.match(self.text, at)
         if token68 is not None:
-            self.at = token68.end()
-            self._next_element()
-            return Challenge(scheme, token68=token68[1])
-        return Challenge(scheme, self._params())
-
-    def _params(self) -> dict[str, str]:
+            return Challenge(scheme, token68=token68[0]), self.read_end(token68.end())
         params: dict[str, str] = {}
-        while True:
-            start = self.at
-            name = self._take(_PARAM_NAME, "a parameter, name=value, is expected here").lower()
-            if name in params:
-                self.at = start
-                raise self._error("a parameter stands twice")
-            params[name] = self._value()
-            self._skip(_OWS)
-            if not self._at_separator():
-                raise self._error("a comma is expected here")
-            self._next_element()
-            if _PARAM_NAME.match(self.text, self.at) is None:
-                return params  # the end, or the scheme of the next challenge
+        # The list may start with empty elements, or there may be none: `Basic , a=b`, `Basic `.
+        if self.text[at : at + 1] not in _NO_ELEMENT:
+            at = self.read_param(at, params)
+        at = self.read_end(at)
+        while self.is_param(at):
+            at = self.read_end(self.read_param(at, params))
+        return Challenge(scheme, MappingProxyType(params)), at
 
-    def _value(self) -> str:
-        if not self.text.startswith('"', self.at):
-            return self._take(_TOKEN, "a value is expected here")
-        quoted = self._take(_QUOTED, "a quoted string is broken or holds a control character")
-        return _QUOTED_PAIR.sub(r"\1", quoted)
+    def is_param(self, at: int) -> bool:
+        name = TOKEN.match(self.text, at)
+        return name is not None and _EQUALS.match(self.text, name.end()) is not None
 
-    def _take(self, pattern: re.Pattern[str], message: str) -> str:
-        match = pattern.match(self.text, self.at)
-        if match is None:
-            raise self._error(message)
-        self.at = match.end()
-        return match[match.lastindex or 0]
+    def read_param(self, at: int, params: dict[str, str]) -> int:
+        written, end = self.read_token(at, "a parameter")
+        name = written.lower()
+        if name in params:
+            raise self.fault(f"parameter {name} given twice", at)
+        equals = _EQUALS.match(self.text, end)
+        if equals is None:
+            raise self.fault("no = after a parameter's name", end)
+        start = equals.end()
+        if self.text.startswith('"', start):
+            params[name], end = self.read_quoted(start)
+        else:
+            params[name], end = self.read_token(start, "a parameter's value")
+        return end
 
-    def _skip(self, pattern: re.Pattern[str]) -> None:
-        match = pattern.match(self.text, self.at)
-        if match is not None:
-            self.at = match.end()
+    def read_quoted(self, at: int) -> tuple[str, int]:
+        body = _QUOTED.match(self.text, at)
+        end = at if body is None else body.end()
+        if body is None or not self.text.startswith('"', end):
+            raise self.fault("quoted-string not closed", at)
+        return _QUOTED_PAIR.sub(r"\1", body[1]), end + 1
 
-    def _at_separator(self) -> bool:
-        return self.at == len(self.text) or self.text[self.at] == ","
+    def read_token(self, at: int, what: str) -> tuple[str, int]:
+        token = TOKEN.match(self.text, at)
+        if token is None:
+            raise self.fault(f"no token where {what} is due", at)
+        return token[0], token.end()
 
-    def _next_element(self) -> None:
-        self._skip(_EMPTY_ELEMENTS)
+    def read_end(self, at: int) -> int:
+        end = _END_OF_ELEMENT.match(self.text, at)
+        if end is None:
+            raise self.fault("neither a comma nor the end", at)
+        return end.end()
 
-    def _error(self, message: str) -> ChallengeSyntaxError:
-        return ChallengeSyntaxError(message, self.line, self.at)
+    def fault(self, reason: str, offset: int) -> ChallengeSyntaxError:
+        return ChallengeSyntaxError(reason, self.number, offset)
+
+
+def _members(value: str) -> tuple[str, ...]:
+    """Split a space-separated list; other white space is no separator (RFC 6749 §3.3)."""
+    return tuple(member for member in value.split(" ") if member)

@@ -103,5 +103,5 @@ def log_check(
 def silent_log() -> Any:
     """Give a logger that says nothing, for commands that print their own answer."""
     return structlog.wrap_logger(
-        None, wrapper_class=structlog.make_filtering_bound_logger(100), processors=[]
+        None, wrapper_class=structlog.make_filtering_bound_logger("critical"), processors=[]
     )
