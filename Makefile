@@ -1,0 +1,134 @@
+# Everything that is done with this repository, by name. All of it happens in .venv and .cache.
+# Any make will do from GNU make 3.81 on.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+VENV := .venv
+BIN := $(VENV)/bin
+# One stamp for each set of packages, so that it is installed again only when its lock changes.
+STAMPS := $(VENV)/.stamps
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --generate-hashes
+
+# PYTHON=... names the interpreter that makes .venv; unset: the first one below that will do.
+PYTHON ?=
+PYTHONS = $(or $(PYTHON),python3 python3.13 python3.12 python3.11 python)
+USABLE = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+
+# ARGS=... goes to the program that a target runs: make test ARGS='-k challenge'
+ARGS ?=
+
+# What needs a test for each branch: the pure rooms. All of tokens is pure but its I/O half.
+PURE = bridge/policy/*,bridge/decision/*,bridge/gateways/*,bridge/tokens/*
+IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/keys.py,bridge/tokens/metadata.py,bridge/tokens/verifier.py
+
+.PHONY: help
+help: ## list what there is
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: $(STAMPS)/run ## create .venv with stepup-bridge in it (PYTHON=python3.12: with that one)
+	@echo '$(BIN)/stepup-bridge is ready'
+
+.PHONY: demo
+demo: $(STAMPS)/demo ## walk through a step-up in the browser, with a real Envoy in front
+	$(BIN)/stepup-bridge demo
+
+.PHONY: demo-once
+demo-once: $(STAMPS)/demo ## let the demo play its story by itself, and check it
+	$(BIN)/stepup-bridge demo --once
+
+.PHONY: dev
+dev: $(STAMPS)/dev ## setup, and all that the targets below need
+
+.PHONY: check
+check: lint types imports test coverage ## everything that must pass before a commit
+
+.PHONY: lint
+lint: $(STAMPS)/dev ## ruff: lint and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+.PHONY: types
+types: $(STAMPS)/dev ## mypy --strict
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(STAMPS)/dev ## import-linter: which room may import which
+	$(BIN)/lint-imports
+
+.PHONY: test
+test: $(STAMPS)/dev ## all tests but the end-to-end suite (ARGS='-k NAME': some of them)
+	$(BIN)/pytest --cov --cov-report= $(ARGS)
+
+.PHONY: coverage
+coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure rooms
+	$(BIN)/coverage report --fail-under=100 --include='$(PURE)' --omit='$(IO_HALF)'
+
+.PHONY: e2e
+e2e: $(STAMPS)/dev ## the end-to-end suite on real Envoys, minutes (ARGS='-k envoy-1.40')
+	$(BIN)/pytest e2e $(ARGS)
+
+.PHONY: kong
+kong: $(STAMPS)/dev ## the Kong plugin: luacheck, specs, tests; as root it installs nginx and Lua
+	PYTHON=$(BIN)/python kong/spec/run $(ARGS)
+
+.PHONY: bench
+bench: $(STAMPS)/dev ## what a check costs (BENCH_SCALE=0.1: quick and rough)
+	$(BIN)/python tests/bench/bench_check.py
+
+.PHONY: format
+format: $(STAMPS)/dev ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(STAMPS)/dev ## write requirements/ anew after pyproject.toml (ARGS=--upgrade: newest versions)
+	$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --group dev --group build -o requirements/dev.txt
+	$(UV_COMPILE) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
+	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+	$(UV_COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
+	@if grep -nE '^ *--(extra-)?(index|find)|://' requirements/*.txt; then \
+	  echo 'make lock: a lock names where packages come from; it must not' >&2; exit 1; \
+	fi
+
+.PHONY: clean
+clean: ## delete what the other targets made, .venv too
+	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+
+# A stamp may be missing while .venv is there and works: then it is kept.
+$(STAMPS)/venv:
+	@if ! $(BIN)/python -c '$(USABLE)' 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	  for python in $(PYTHONS); do \
+	    if "$$python" -c '$(USABLE)' >/dev/null 2>&1; then \
+	      echo "$$("$$python" --version) makes $(VENV)"; \
+	      "$$python" -m venv --clear $(VENV) || exit 1; \
+	      break; \
+	    fi; \
+	  done; \
+	fi
+	@if ! $(BIN)/python -c '$(USABLE)' 2>/dev/null; then \
+	  echo 'make: no Python 3.11 or newer with venv and ensurepip among: $(PYTHONS)' >&2; \
+	  echo 'make: install one (Debian: apt-get install python3 python3-venv), or name it: make setup PYTHON=/path/to/python3' >&2; \
+	  exit 1; \
+	fi
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+$(STAMPS)/run: requirements/build.txt requirements/run.txt pyproject.toml | $(STAMPS)/venv
+	@echo 'Installing stepup-bridge into $(VENV)'
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/demo: requirements/demo.txt $(STAMPS)/run
+	@echo 'Installing what the demo needs into $(VENV)'
+	@$(PIP_INSTALL) --require-hashes -r requirements/demo.txt
+	@touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
+	@echo 'Installing what development needs into $(VENV)'
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
