@@ -1,0 +1,60 @@
+"""Listening on loopback, and nowhere else."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+HOST = "127.0.0.1"
+
+
+def listening_socket(port: int) -> socket.socket:
+    """Listen on a port, or on a free one where it is taken or 0."""
+    try:
+        return _listen(port)
+    except OSError:
+        return _listen(0)
+
+
+def port_of(listener: socket.socket) -> int:
+    """Tell a socket's port."""
+    port: int = listener.getsockname()[1]
+    return port
+
+
+def usable_port(port: int) -> int:
+    """Give the port if a child could listen on it now, else 0: let the child choose."""
+    try:
+        _listen(port).close()
+    except OSError:
+        return 0
+    return port
+
+
+@contextlib.asynccontextmanager
+async def serving(app: web.Application, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve an application on a socket, and close both at the end."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    try:
+        await runner.setup()
+        await web.SockSite(runner, listener).start()
+        yield
+    finally:
+        await runner.cleanup()
+        listener.close()
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        # Right after another run its connections are still in TIME_WAIT.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((HOST, port))
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener

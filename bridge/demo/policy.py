@@ -1,0 +1,29 @@
+"""The bridge's configuration in the demo, and what clients must know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+
+AUDIENCE = "https://bank.example.com"
+REALM = "bank"
+READ_SCOPE = "accounts:read"
+WRITE_SCOPE = "payments:write"
+
+_TEMPLATE = Path(__file__).with_name("bridge.yaml")
+
+
+def bridge_yaml(*, authz_port: int, admin_port: int, issuer: str, max_age_seconds: int) -> str:
+    """Fill in the configuration.
+
+    Args:
+        authz_port: 0 lets the bridge choose; `admin_port` likewise.
+        max_age_seconds: Of the operation `create-transfer`.
+    """
+    return Template(_TEMPLATE.read_text("utf-8")).substitute(
+        authz_port=authz_port,
+        admin_port=admin_port,
+        issuer=issuer,
+        audience=AUDIENCE,
+        max_age=max_age_seconds,
+    )
