@@ -1,0 +1,133 @@
+"""The suite's fixtures: which gateways, and the parts that tests share. See README.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from e2e.harness.arrangement import Arrangement, Evidence, GatewayFactory, envoy
+from e2e.harness.bridge import Bridge
+from e2e.harness.envoy import find_binary, versions
+from e2e.harness.issuer import Issuer
+from e2e.harness.policy import configuration
+from e2e.harness.stack import Stack
+from e2e.harness.upstream import RecordingUpstream
+
+RUNTIMES = ("process",)
+VERSIONS = versions()
+_LAST = "test_secrets.py"
+_TAIL_LINES = 40
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "faults: something is down, slow or killed; takes seconds")
+    runtime = os.environ.get("E2E_RUNTIME", "process")
+    if runtime not in RUNTIMES:
+        raise pytest.UsageError(f"E2E_RUNTIME={runtime}: one of {', '.join(RUNTIMES)}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Search for secrets when all has been said."""
+    items.sort(key=lambda item: item.path.name == _LAST)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the ends of the logs with a failure, and where the whole is kept."""
+    report = yield
+    evidence = getattr(item, "funcargs", {}).get("evidence")
+    if report.failed and isinstance(evidence, Evidence):
+        for file in evidence.logs:
+            if file.exists() and (lines := file.read_text(errors="replace").splitlines()):
+                report.sections.append((str(file), "\n".join(lines[-_TAIL_LINES:])))
+    return report
+
+
+@pytest.fixture(scope="session", autouse=True)
+def binaries() -> None:
+    """Fetch what is missing before the first test, so that no deadline runs meanwhile."""
+    for version in VERSIONS:
+        find_binary(version)
+
+
+@pytest.fixture(scope="session")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("e2e")
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Evidence:
+    return Evidence()
+
+
+@pytest.fixture(scope="session")
+def shared(directory: Path, evidence: Evidence) -> Iterator[Arrangement]:
+    """Parts that live as long as the run."""
+    arrangement = Arrangement(directory, evidence)
+    yield arrangement
+    arrangement.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, evidence: Evidence) -> Iterator[Arrangement]:
+    """Parts of one test, which it may break."""
+    arrangement = Arrangement(tmp_path, evidence)
+    yield arrangement
+    arrangement.close()
+
+
+@pytest.fixture(scope="session")
+def issuer(shared: Arrangement) -> Issuer:
+    return shared.issuer()
+
+
+@pytest.fixture(scope="session")
+def down_issuer(shared: Arrangement) -> Issuer:
+    """Nobody listens there, and never did."""
+    return shared.issuer(running=False)
+
+
+@pytest.fixture(scope="session")
+def upstream(shared: Arrangement) -> RecordingUpstream:
+    return shared.upstream()
+
+
+@pytest.fixture(scope="session")
+def bridge(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
+    return shared.bridge(configuration(issuer, [down_issuer]), ready=False)
+
+
+@pytest.fixture(scope="session")
+def bridge_on_unix_socket(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
+    return shared.bridge(configuration(issuer, [down_issuer]), unix=True, ready=False)
+
+
+@pytest.fixture(scope="session", params=[*(f"envoy-{v}" for v in VERSIONS), "envoy-unix"])
+def stack(
+    request: pytest.FixtureRequest,
+    shared: Arrangement,
+    issuer: Issuer,
+    upstream: RecordingUpstream,
+) -> Stack:
+    """Every gateway with the usual policy."""
+    unix = request.param == "envoy-unix"
+    used: Bridge = request.getfixturevalue("bridge_on_unix_socket" if unix else "bridge")
+    version = VERSIONS[-1] if unix else request.param.removeprefix("envoy-")
+    return Stack(issuer, upstream, used, shared.gateway(envoy(version), used, upstream))
+
+
+@pytest.fixture(params=[f"envoy-{v}" for v in VERSIONS])
+def gateway_factory(request: pytest.FixtureRequest) -> GatewayFactory:
+    """Every gateway, for tests that build their own stack."""
+    return envoy(request.param.removeprefix("envoy-"))
+
+
+@pytest.fixture
+def newest_gateway() -> GatewayFactory:
+    """One gateway, for what does not depend on which."""
+    return envoy(VERSIONS[-1])

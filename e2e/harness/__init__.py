@@ -1,0 +1,1 @@
+"""What the suite is made of: servers and processes on loopback, a client that sends exact bytes."""
