@@ -118,7 +118,7 @@ async def run_case(config: Config, case: CaseSection, now: int) -> Result:
 
 def _differences(expect: ExpectSection, checked: Checked) -> Iterator[tuple[str, str, str]]:
     came = _came(checked)
-    for member in expect.model_fields_set:
+    for member in (name for name in ExpectSection.model_fields if name in expect.model_fields_set):
         wanted = getattr(expect, member)
         if wanted not in (came[member], came.get(f"full_{member}", came[member])):
             yield member, _show(wanted), _show(came[member])

@@ -204,7 +204,7 @@ def _verification_step(
 
 
 def _describe(token: str) -> Step:
-    """Show what of a token helps to understand a decision: not its subject's data, not itself."""
+    """Show what of a token helps to understand a decision; never the token, nor all its claims."""
     try:
         jwt = read_jwt(token)
     except TokenError:

@@ -1,0 +1,343 @@
+"""What a check costs: CPU of the server process per request, in one run on one machine.
+
+`make bench` prints the table. The bare handler is aiohttp's low-level server returning the headers
+that the bridge returns; CPU is the server's user and system time, so that the client's share and
+the machine's other work do not count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+from aiohttp import web
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
+
+from bridge.policy.matching import OperationTrie
+from bridge.policy.operations import STRICT_PATH_RULES, Operation
+from bridge.service.worker import run
+from bridge.tokens.access_token import access_token
+from bridge.tokens.cache import TokenCache
+from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.jwk import read_key_set
+from bridge.tokens.settings import IssuerSettings
+
+ISSUER = "https://login.example.com"
+AUDIENCE = "https://api.example.com"
+CONNECTIONS = 8
+SEEN_REQUESTS = 40_000
+NEW_TOKENS = 6_000
+CACHED_TOKENS = 100_000
+GOALS = {"seen": 1.5, "new RS256": 1.4, "match": 1.5, "cache MB": 200.0}
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def main() -> int:
+    """Measure, print the table, and tell by the exit code whether the goals are met."""
+    factor = float(os.environ.get("BENCH_SCALE", "1"))
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    ec_key = ec.generate_private_key(ec.SECP256R1())
+    new_count = int(NEW_TOKENS * factor)
+    tokens = {
+        "RS256": _mint("RS256", "r", rsa_key, new_count),
+        "ES256": _mint("ES256", "e", ec_key, new_count),
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        config = _write_config(Path(directory), rsa_key, ec_key)
+        seen_count = int(SEEN_REQUESTS * factor)
+        with _server([sys.executable, __file__, "--bare"]) as (pid, port):
+            bare = _cpu_per_request(pid, port, tokens["RS256"][:1], seen_count)
+        command = [sys.executable, "-m", "bridge", "serve", "--config", str(config)]
+        with _server(command) as (pid, port):
+            seen = _cpu_per_request(pid, port, tokens["RS256"][:1], seen_count)
+            new_rsa = _cpu_per_request(pid, port, tokens["RS256"][1:], new_count - 1)
+            new_ec = _cpu_per_request(pid, port, tokens["ES256"], new_count)
+    rsa_us = _bare_rsa(rsa_key)
+    ec_us = _bare_ec(ec_key)
+    print(f"{'CPU per check, microseconds':42}{'bridge':>8}{'bare':>8}{'ratio':>7}{'goal':>7}")
+    ratios = {
+        "seen": _row("token seen before", seen, bare, GOALS["seen"]),
+        "new RS256": _row("never seen, RS256", new_rsa, bare + rsa_us, GOALS["new RS256"]),
+    }
+    _row("never seen, ES256", new_ec, bare + ec_us, None)
+    print(
+        f"  bare = aiohttp handler {bare:.1f}; bare verify: RS256 {rsa_us:.1f}, ES256 {ec_us:.1f}"
+    )
+    few, many = _match_us(10), _match_us(100_000)
+    ratios["match"] = _row("match among 100,000 operations / 10", many, few, GOALS["match"])
+    ratios["cache MB"] = _cache_megabytes()
+    print(
+        f"{CACHED_TOKENS} cached tokens: {ratios['cache MB']:.0f} MB, goal {GOALS['cache MB']:.0f}"
+    )
+    missed = [name for name, goal in GOALS.items() if ratios[name] > goal]
+    print("goals missed: " + ", ".join(missed) if missed else "all goals met")
+    return 1 if missed else 0
+
+
+def _row(name: str, measured: float, reference: float, goal: float | None) -> float:
+    ratio = measured / reference
+    shown = "" if goal is None else f"{goal:.1f}"
+    print(f"{name:42}{measured:8.1f}{reference:8.1f}{ratio:7.2f}{shown:>7}")
+    return ratio
+
+
+def _mint(algorithm: str, kid: str, key: Any, count: int) -> list[str]:
+    now = int(time.time())
+    claims = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "exp": now + 3600,
+        "iat": now,
+        "auth_time": now,
+        "acr": "urn:example:mfa",
+        "scope": "payments:write accounts:read",
+        "client_id": "bench",
+    }
+    headers = {"kid": kid, "typ": "at+jwt"}
+    return [
+        jwt.encode({**claims, "sub": f"user-{n}", "jti": f"{n:032x}"}, key, algorithm, headers)
+        for n in range(count)
+    ]
+
+
+def _write_config(directory: Path, rsa_key: Any, ec_key: Any) -> Path:
+    keys = [
+        {**json.loads(RSAAlgorithm.to_jwk(rsa_key.public_key())), "kid": "r"},
+        {**json.loads(ECAlgorithm.to_jwk(ec_key.public_key())), "kid": "e"},
+    ]
+    (directory / "keys.json").write_text(json.dumps({"keys": keys}))
+    config = {
+        "listen": {"authz": "127.0.0.1:0", "admin": "127.0.0.1:0"},
+        "issuers": [{"issuer": ISSUER, "audiences": [AUDIENCE], "jwks_file": "keys.json"}],
+        "apis": [
+            {
+                "name": "payments",
+                "hosts": ["api.example.com"],
+                "operations": [
+                    {
+                        "name": "transfer",
+                        "methods": ["POST"],
+                        "paths": ["/transfers/{id}"],
+                        "require": {
+                            "scopes": ["payments:write"],
+                            "acr_values": ["urn:example:mfa"],
+                            "max_age": "1h",
+                        },
+                    }
+                ],
+            }
+        ],
+    }
+    file = directory / "bridge.yaml"
+    file.write_text(json.dumps(config))
+    return file
+
+
+@contextmanager
+def _server(command: list[str]) -> Iterator[tuple[int, int]]:
+    """Run a server that logs as in production; its log goes to a file, its port is in it."""
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, stdout=log)
+        try:
+            yield process.pid, _port_of(log, process)
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+def _port_of(log: Any, process: subprocess.Popen[bytes]) -> int:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline and process.poll() is None:
+        started = _find_event(os.pread(log.fileno(), 65536, 0), "service_started")
+        fetched = _find_event(os.pread(log.fileno(), 65536, 0), "key_set_fetched")
+        if started is not None and (fetched is not None or "bare" in started):
+            return int(started["authz"].rpartition(":")[2])
+        time.sleep(0.05)
+    raise RuntimeError("the server did not start")
+
+
+def _find_event(text: bytes, event: str) -> dict[str, Any] | None:
+    for line in text.splitlines():
+        if f'"{event}"'.encode() in line:
+            document: dict[str, Any] = json.loads(line)
+            return document
+    return None
+
+
+def _cpu_per_request(pid: int, port: int, tokens: Sequence[str], count: int) -> float:
+    """Send requests over a few kept connections; give the server's CPU microseconds for each."""
+    requests = [
+        (
+            f"POST /envoy/transfers/42?dry=1 HTTP/1.1\r\nhost: api.example.com\r\n"
+            f"content-length: 0\r\nauthorization: Bearer {token}\r\n"
+            f"x-request-id: 3f2504e0-4f89-11d3-9a0c-0305e82c3301\r\n\r\n"
+        ).encode()
+        for token in tokens
+    ]
+    sockets = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
+    try:
+        if len(tokens) == 1:
+            _send(sockets, requests, 2_000)  # warm: caches, the interpreter's specialisation
+        before = _cpu_seconds(pid)
+        _send(sockets, requests, count)
+        return (_cpu_seconds(pid) - before) / count * 1e6
+    finally:
+        for connection in sockets:
+            connection.close()
+
+
+def _send(sockets: list[socket.socket], requests: list[bytes], count: int) -> None:
+    sent = 0
+    while sent < count:
+        batch = sockets[: min(len(sockets), count - sent)]
+        for offset, connection in enumerate(batch):
+            connection.sendall(requests[(sent + offset) % len(requests)])
+        for connection in batch:
+            answer = connection.recv(65536)
+            if not answer.startswith(b"HTTP/1.1 200"):
+                raise RuntimeError(answer.decode(errors="replace"))
+        sent += len(batch)
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _per_call_us(call: Callable[[], object], count: int) -> float:
+    best = float("inf")
+    for _ in range(3):
+        started = time.process_time()
+        for _ in range(count):
+            call()
+        best = min(best, time.process_time() - started)
+    return best / count * 1e6
+
+
+def _bare_rsa(key: rsa.RSAPrivateKey) -> float:
+    message = b"m" * 500
+    signature = key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+    public = key.public_key()
+    return _per_call_us(
+        lambda: public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256()), 3_000
+    )
+
+
+def _bare_ec(key: ec.EllipticCurvePrivateKey) -> float:
+    message = b"m" * 500
+    signature = key.sign(message, ec.ECDSA(hashes.SHA256()))
+    public = key.public_key()
+    return _per_call_us(lambda: public.verify(signature, message, ec.ECDSA(hashes.SHA256())), 3_000)
+
+
+def _match_us(operations: int) -> float:
+    trie = OperationTrie(
+        [Operation(f"op{n}", (f"/resources-{n}/{{id}}/items",)) for n in range(operations)],
+        STRICT_PATH_RULES,
+    )
+    segments = (f"resources-{operations - 1}", "42", "items")
+    return _per_call_us(lambda: trie.find("GET", segments), 20_000)
+
+
+def _cache_megabytes() -> float:
+    """Fill a cache with tokens that share nothing but what real ones share."""
+    settings = IssuerSettings(ISSUER, (AUDIENCE,))
+    identity = IdentityHeaders(
+        (f"x-stepup-{name}", claim)
+        for name, claim in (
+            ("subject", "sub"),
+            ("client-id", "client_id"),
+            ("issuer", "iss"),
+            ("acr", "acr"),
+            ("auth-time", "auth_time"),
+            ("scope", "scope"),
+        )
+    )
+    key = read_key_set(
+        json.dumps(
+            {
+                "keys": [
+                    json.loads(
+                        ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP256R1()).public_key())
+                    )
+                ]
+            }
+        ).encode()
+    )[0]
+    cache: TokenCache[str] = TokenCache(CACHED_TOKENS, 300)
+    before = _resident_bytes()
+    for n in range(CACHED_TOKENS):
+        claims = json.loads(
+            json.dumps(
+                {
+                    "iss": ISSUER,
+                    "exp": 2_000_000_000 + n,
+                    "sub": f"0f8fad5b-d9cb-469f-a165-{n:012d}",
+                    "client_id": "mobile-app",
+                    "acr": "urn:example:mfa",
+                    "auth_time": 1_900_000_000 + n,
+                    "scope": "accounts:read payments:write profile",
+                }
+            )
+        )
+        token = access_token(claims, (AUDIENCE,), settings, identity)
+        cache.add(n.to_bytes(32, "big"), token, "issuer", key, 1_900_000_000)
+    if len(cache) != CACHED_TOKENS:
+        raise RuntimeError("the cache did not keep what it was given")
+    return (_resident_bytes() - before) / 1e6
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * resource.getpagesize()
+
+
+async def _bare() -> None:
+    """Serve what the bridge would answer, and nothing else."""
+    headers = (
+        ("x-stepup-subject", "user-0"),
+        ("x-stepup-client-id", "bench"),
+        ("x-stepup-issuer", ISSUER),
+        ("x-stepup-acr", "urn:example:mfa"),
+        ("x-stepup-auth-time", "1900000000"),
+        ("x-stepup-scope", "payments:write accounts:read"),
+        ("x-envoy-auth-headers-to-remove", ", ".join(["x-stepup-would-deny"] * 8)),
+        ("server", "bare"),
+    )
+
+    async def handle(_: web.BaseRequest) -> web.Response:
+        return web.Response(body=b"", headers=headers)
+
+    logging.disable()
+    runner = web.ServerRunner(web.Server(handle, access_log=None))
+    await runner.setup()
+    listener = socket.create_server(("127.0.0.1", 0))
+    await web.SockSite(runner, listener).start()
+    port = listener.getsockname()[1]
+    print(json.dumps({"event": "service_started", "bare": True, "authz": f"x:{port}"}), flush=True)
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--bare"]:
+        try:
+            run(_bare())
+        except KeyboardInterrupt:
+            sys.exit(0)
+    sys.exit(main())
