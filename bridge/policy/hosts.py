@@ -31,7 +31,9 @@ def read_host(values: Sequence[str]) -> str:
     if len(values) != 1:
         raise RequestError("host_not_single", "The request must have exactly one host")
     host = values[0]
-    match = _HOST.fullmatch(host.lower()) if len(host) <= _MAX_HOST_LENGTH else None
+    # Not ASCII: the Kelvin sign would become a k in lower case.
+    readable = len(host) <= _MAX_HOST_LENGTH and host.isascii()
+    match = _HOST.fullmatch(host.lower()) if readable else None
     if match is None:
         raise RequestError("host_malformed", "The request host is malformed")
     return match["name"] or match["ip6"]

@@ -14,7 +14,6 @@ from bridge.policy.paths import read_segments
 from bridge.policy.templates import (
     Literal,
     OneSegment,
-    Rest,
     Specificity,
     Starred,
     Template,
@@ -114,7 +113,7 @@ class OperationTrie:
                 case OneSegment():
                     node.one = node.one or _Node()
                     node = node.one
-                case Rest():
+                case _:
                     node.rest = node.rest or _Ends()
                     node.rest.add(template, found)
                     return

@@ -46,9 +46,10 @@ class Starred:
         return len(self.prefix) + len(self.suffix)
 
     def matches(self, segment: str) -> bool:
-        """Tell whether the segment fits; prefix and suffix may not overlap."""
+        """Tell whether the segment fits; prefix and suffix may not overlap, `*` takes no slash."""
         return (
-            len(segment) >= len(self.prefix) + len(self.suffix)
+            "/" not in segment  # one that came encoded
+            and len(segment) >= len(self.prefix) + len(self.suffix)
             and segment.startswith(self.prefix)
             and segment.endswith(self.suffix)
         )
@@ -91,7 +92,7 @@ class Template:
                     ranks.append((_RANK_STARRED, segment.literal_length))
                 case OneSegment():
                     ranks.append(_RANK_ONE)
-                case Rest():
+                case _:
                     ranks.append(_RANK_REST)
         if not (self.segments and isinstance(self.segments[-1], Rest)):
             ranks.append(_RANK_END)

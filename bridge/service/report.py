@@ -91,6 +91,7 @@ class Report:
         document = asdict(self)
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
+        document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
     @classmethod
