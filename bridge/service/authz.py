@@ -11,9 +11,12 @@ from typing import Any
 from aiohttp import web
 
 from bridge.decision.decide import Decision, decide_unavailable
+from bridge.decision.resource_metadata import WELL_KNOWN_PATH
 from bridge.decision.response import Response
+from bridge.errors import RequestError
 from bridge.gateways import envoy, native
 from bridge.gateways.check_request import CheckRequest
+from bridge.policy.hosts import read_host
 from bridge.service.log import log_check
 from bridge.service.runtime import Runtime
 
@@ -62,6 +65,8 @@ class AuthzHandler:
         path = target.partition("?")[0]
         if path == "/v1/check":
             return await self._answer_native(request)
+        if path.startswith(WELL_KNOWN_PATH):
+            return self._answer_metadata(request, path)
         return web.Response(status=404, headers=(_SERVER,))
 
     async def _answer_envoy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
@@ -80,6 +85,19 @@ class AuthzHandler:
         decision = await self._decide(question)
         answer = native.answer(decision, question, self._runtime.checker.nobody)
         return web.Response(body=answer, headers=_JSON)
+
+    def _answer_metadata(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+        """Answer with the metadata of a protected resource (RFC 9728 §3.2)."""
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers=(("allow", "GET, HEAD"), _SERVER))
+        try:
+            host = read_host(request.headers.getall("host", ()))
+        except RequestError:
+            return web.Response(status=400, headers=(_SERVER,))
+        document = self._runtime.checker.metadata.find(host, path)
+        if document is None:
+            return web.Response(status=404, headers=(_SERVER,))
+        return web.Response(text=document, headers=_JSON)
 
     async def _decide(self, request: CheckRequest) -> Decision:
         """Check, count and log; a defect of ours ends as row 8, never as an allow."""

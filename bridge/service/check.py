@@ -15,6 +15,7 @@ from bridge.decision.decide import (
     decide_without_api,
     decide_without_token,
 )
+from bridge.decision.resource_metadata import MetadataIndex
 from bridge.errors import IssuerError, RequestError, TokenError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
@@ -66,6 +67,7 @@ class Checker:
         self.config = config
         self.nobody = IdentityHeaders(config.upstream_headers).nobody
         self._policy = config.policy
+        self.metadata = MetadataIndex(config.policy.apis)
         self._index = PolicyIndex(config.policy)
         self._verifier = verifier
 

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from bridge.decision.resource_metadata import metadata_url
+from bridge.decision.resource_metadata import (
+    WELL_KNOWN_PATH,
+    MetadataIndex,
+    metadata_document,
+    metadata_url,
+)
+from bridge.policy.operations import Api, Operation
+from bridge.policy.requirement import Requirement
 
 
 @pytest.mark.parametrize(
@@ -46,3 +55,41 @@ def test_metadata_lives_between_the_host_and_the_path_of_the_resource(
     resource: str, url: str
 ) -> None:
     assert metadata_url(resource) == url
+
+
+def _api(name: str, resource: str | None, scopes: tuple[str, ...] = ()) -> Api:
+    operation = Operation("read", ("/**",), requirement=Requirement(scopes=scopes))
+    return Api(name, ("https://login.test",), (operation,), resource=resource)
+
+
+def test_metadata_tells_the_issuers_and_scopes_and_nothing_of_acr() -> None:
+    document = json.loads(metadata_document(_api("a", "https://api.test/a", ("b", "a"))))
+
+    assert document == {
+        "resource": "https://api.test/a",
+        "authorization_servers": ["https://login.test"],
+        "bearer_methods_supported": ["header"],
+        "scopes_supported": ["a", "b"],
+    }
+
+
+def test_metadata_is_found_by_host_and_path_and_by_a_path_that_is_unique() -> None:
+    index = MetadataIndex(
+        [
+            _api("none", None),
+            _api("one", "https://one.test/a"),
+            _api("two", "https://two.test/a"),
+            _api("root", "https://three.test/"),
+        ]
+    )
+
+    def found(host: str, path: str) -> str | None:
+        document = index.find(host, WELL_KNOWN_PATH + path)
+        return None if document is None else json.loads(document)["resource"]
+
+    assert found("one.test", "/a") == "https://one.test/a"
+    assert found("two.test", "/a") == "https://two.test/a"
+    assert found("other.test", "/a") is None
+    assert found("other.test", "/") == "https://three.test/"
+    assert found("other.test", "") == "https://three.test/"
+    assert found("one.test", "/b") is None
