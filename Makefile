@@ -71,6 +71,9 @@ coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure ro
 e2e: $(STAMPS)/dev ## the end-to-end suite on real Envoys, minutes (ARGS='-k envoy-1.40')
 	$(BIN)/pytest e2e $(ARGS)
 
+.PHONY: lua
+lua: kong ## the same as `make kong`
+
 .PHONY: kong
 kong: $(STAMPS)/dev ## the Kong plugin: luacheck, specs, tests; as root it installs nginx and Lua
 	PYTHON=$(BIN)/python kong/spec/run $(ARGS)

@@ -5,6 +5,9 @@ Never a token, an `Authorization` value, a query string, a cookie or a whole cla
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import json
 import logging
 import sys
 from typing import Any, BinaryIO
@@ -34,19 +37,35 @@ EVENTS = {
 Log = structlog.stdlib.BoundLogger | Any
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)  # `json.dumps` makes one a call
+
+
 class _LineLogger:
-    """Writes rendered lines; a closed pipe must not fail a check."""
+    """Writes rendered lines, one system call for all of a turn of the event loop.
+
+    A closed pipe must not fail a check: nobody reads the log any more, and there is nowhere to say
+    so. What is not flushed yet when the process ends, the interpreter flushes.
+    """
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._write = stream.write
-        self._flush = stream.flush
+        self._stream = stream
+        self._flush_due = False
 
     def msg(self, line: str) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        if self._flush_due:
+            return
         try:
-            self._write(line.encode("utf-8", "backslashreplace") + b"\n")
+            asyncio.get_running_loop().call_soon(self._flush)
+            self._flush_due = True
+        except RuntimeError:  # no loop runs
             self._flush()
-        except (OSError, ValueError):
-            pass  # nobody reads the log any more; there is nowhere to say so
+
+    def _flush(self) -> None:
+        self._flush_due = False
+        with contextlib.suppress(OSError, ValueError):
+            self._stream.flush()
 
     debug = info = warning = error = critical = msg
 
@@ -60,10 +79,10 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
     # aiohttp and asyncio log through `logging`, with what clients sent in their messages.
     logging.getLogger().handlers = [logging.NullHandler()]
     stream = stream or sys.stdout.buffer
-    renderer: Any = structlog.processors.JSONRenderer(separators=(",", ":"))
+    renderer: Any = structlog.processors.JSONRenderer(lambda event, **_: _ENCODER.encode(event))
     if settings.format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
-    return structlog.wrap_logger(
+    lazy = structlog.wrap_logger(
         _LineLogger(stream),
         processors=[
             structlog.processors.add_log_level,
@@ -72,6 +91,7 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
     )
+    return lazy.bind()  # once: the lazy one would do so at every line
 
 
 def log_check(
