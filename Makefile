@@ -10,6 +10,9 @@ BIN := $(VENV)/bin
 # One stamp for each set of packages, so that it is installed again only when its lock changes.
 STAMPS := $(VENV)/.stamps
 PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The locks hold everything, so nothing is to be resolved: an older pip resolves a `name[extra]`
+# beside a pinned `name` to the newest version, and then finds that it has no hash for it.
+LOCKED = --require-hashes --no-deps
 UV_COMPILE = UV_CUSTOM_COMPILE_COMMAND='make lock' $(BIN)/uv pip compile --quiet --universal --generate-hashes
 
 # PYTHON=... names the interpreter that makes .venv; unset: the first one below that will do.
@@ -122,16 +125,16 @@ $(STAMPS)/venv:
 
 $(STAMPS)/run: requirements/build.txt requirements/run.txt pyproject.toml | $(STAMPS)/venv
 	@echo 'Installing stepup-bridge into $(VENV)'
-	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@$(PIP_INSTALL) $(LOCKED) -r requirements/build.txt -r requirements/run.txt
 	@$(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(STAMPS)/demo: requirements/demo.txt $(STAMPS)/run
 	@echo 'Installing what the demo needs into $(VENV)'
-	@$(PIP_INSTALL) --require-hashes -r requirements/demo.txt
+	@$(PIP_INSTALL) $(LOCKED) -r requirements/demo.txt
 	@touch $@
 
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/run
 	@echo 'Installing what development needs into $(VENV)'
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(PIP_INSTALL) $(LOCKED) -r requirements/dev.txt
 	@touch $@

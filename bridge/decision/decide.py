@@ -55,6 +55,9 @@ class Unmet:
     scopes: tuple[str, ...] = ()
 
 
+_NOTHING = Unmet()
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one check.
@@ -85,7 +88,7 @@ class Decision:
     error: ErrorCode | None = None
     description: str = ""
     would_deny: bool = False
-    unmet: Unmet = Unmet()
+    unmet: Unmet = _NOTHING
     token: AccessToken | None = None
     retry_after_seconds: int | None = None
 
@@ -143,19 +146,8 @@ def decide_on_token(
     Spec: RFC 6750 §3.1, RFC 9470 §3.
     """
     demanded = NO_REQUIREMENT if operation is None else operation.requirement
-    match finding:
-        case None:
-            denial = _deny(Row.NO_CREDENTIALS, "no_credentials", _TOKEN_REQUIRED, api, operation)
-            return replace(denial, requirement=demanded)
-        case RequestError(reason=reason, description=text):
-            return _deny(Row.MALFORMED_CREDENTIALS, reason, text, api, operation)
-        case IssuerError(reason=reason, retry_after_seconds=seconds):
-            denial = _deny(Row.ISSUER_AT_FAULT, reason, _UNAVAILABLE, api, operation)
-            return replace(denial, status=unavailable_status, retry_after_seconds=seconds)
-        case TokenError(reason="token_expired" as reason):
-            return _deny(Row.INVALID_TOKEN, reason, _TOKEN_EXPIRED, api, operation)
-        case TokenError(reason=reason):
-            return _deny(Row.INVALID_TOKEN, reason, _TOKEN_INVALID, api, operation)
+    if not isinstance(finding, AccessToken):
+        return _decide_unverified(api, operation, finding, demanded, unavailable_status)
     unmet = find_unmet(demanded, finding, now)
     if unmet.acr or unmet.max_age:
         reason, text = _STEP_UP[unmet.acr, unmet.max_age]
@@ -167,6 +159,28 @@ def decide_on_token(
     return Decision(True, Row.MET, "requirement_met", api, operation, demanded, token=finding)
 
 
+def _decide_unverified(
+    api: Api,
+    operation: Operation | None,
+    finding: RequestError | IssuerError | TokenError | None,
+    demanded: Requirement,
+    unavailable_status: int,
+) -> Decision:
+    """Rows 6 to 9: there is no verified token."""
+    match finding:
+        case None:
+            denial = _deny(Row.NO_CREDENTIALS, "no_credentials", _TOKEN_REQUIRED, api, operation)
+            return replace(denial, requirement=demanded)
+        case RequestError(reason=reason, description=text):
+            return _deny(Row.MALFORMED_CREDENTIALS, reason, text, api, operation)
+        case IssuerError(reason=reason, retry_after_seconds=seconds):
+            denial = _deny(Row.ISSUER_AT_FAULT, reason, _UNAVAILABLE, api, operation)
+            return replace(denial, status=unavailable_status, retry_after_seconds=seconds)
+        case TokenError(reason=reason):
+            text = _TOKEN_EXPIRED if reason == "token_expired" else _TOKEN_INVALID
+            return _deny(Row.INVALID_TOKEN, reason, text, api, operation)
+
+
 def decide_unavailable(unavailable_status: int) -> Decision:
     """Row 8 for a defect of the bridge itself: nobody is let in, and nobody is sent to log in."""
     denial = _deny(Row.ISSUER_AT_FAULT, "check_failed", _UNAVAILABLE, None, None)
@@ -175,11 +189,13 @@ def decide_unavailable(unavailable_status: int) -> Decision:
 
 def find_unmet(requirement: Requirement, token: AccessToken, now: int) -> Unmet:
     """Compare a verified token with a requirement; every part is judged, none hides another."""
-    return Unmet(
-        acr=not satisfies_acr(token, requirement.acr_values),
-        max_age=requirement.max_age is not None and not is_fresh(token, requirement.max_age, now),
-        scopes=tuple(scope for scope in requirement.scopes if scope not in token.scopes),
+    acr = not satisfies_acr(token, requirement.acr_values)
+    max_age = requirement.max_age is not None and not is_fresh(token, requirement.max_age, now)
+    scopes = requirement.scopes
+    lacking = (
+        () if token.scopes.issuperset(scopes) else tuple(s for s in scopes if s not in token.scopes)
     )
+    return Unmet(acr, max_age, lacking) if acr or max_age or lacking else _NOTHING
 
 
 def satisfies_acr(token: AccessToken, acr_values: tuple[str, ...]) -> bool:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 _METHOD_OVERRIDE_HEADERS = ("x-http-method-override", "x-method-override", "x-http-method")
 # What may be logged of a client's x-request-id: no dots and not long, so that no JWT fits in.
@@ -19,8 +18,7 @@ class Headers(Protocol):
         """Give the values of a header, or the default."""
 
 
-@dataclass(frozen=True, slots=True)
-class CheckRequest:
+class CheckRequest(NamedTuple):
     """One request at a gateway, as it came.
 
     Attributes:

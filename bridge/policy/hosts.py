@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 from bridge.errors import RequestError
 
@@ -31,9 +32,14 @@ def read_host(values: Sequence[str]) -> str:
     if len(values) != 1:
         raise RequestError("host_not_single", "The request must have exactly one host")
     host = values[0]
-    # Not ASCII: the Kelvin sign would become a k in lower case.
-    readable = len(host) <= _MAX_HOST_LENGTH and host.isascii()
-    match = _HOST.fullmatch(host.lower()) if readable else None
-    if match is None:
+    name = _read(host) if len(host) <= _MAX_HOST_LENGTH else None
+    if name is None:
         raise RequestError("host_malformed", "The request host is malformed")
-    return match["name"] or match["ip6"]
+    return name
+
+
+@lru_cache(maxsize=1024)  # the same few hosts, at every request
+def _read(host: str) -> str | None:
+    # Not ASCII: the Kelvin sign would become a k in lower case.
+    match = _HOST.fullmatch(host.lower()) if host.isascii() else None
+    return None if match is None else match["name"] or match["ip6"]

@@ -17,7 +17,7 @@ from bridge.errors import RequestError
 from bridge.gateways import envoy, native
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
-from bridge.service.log import log_check
+from bridge.service.log import CheckLog
 from bridge.service.runtime import Runtime
 
 # A long path, query or token must reach the rules, not the parser's own limits.
@@ -39,12 +39,14 @@ class AuthzHandler:
 
     Args:
         runtime: What decides.
-        log: Where checks are logged.
+        log: Where defects are logged.
+        check_log: Where checks are logged.
     """
 
-    def __init__(self, runtime: Runtime, log: Any) -> None:
+    def __init__(self, runtime: Runtime, log: Any, check_log: CheckLog) -> None:
         self._runtime = runtime
         self._log = log
+        self._check_log = check_log
 
     def server(self) -> web.Server:
         """Make the server; a bare one, since a router would decode and normalise the path."""
@@ -117,7 +119,7 @@ class AuthzHandler:
             decision.error or "",
             seconds,
         )
-        log_check(self._log, request, decision, now, seconds)
+        self._check_log.write(request, decision, now, seconds)
         return decision
 
 

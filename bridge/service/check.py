@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from bridge.config.settings import Config
 from bridge.decision.decide import (
@@ -41,8 +40,7 @@ class Verifier(Protocol):
         """Verify credentials for an API."""
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(NamedTuple):
     """A decision with what led to it.
 
     Attributes:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import sys
+import time
 from typing import Any, BinaryIO
 
+import orjson
 import structlog
 
 from bridge.config.settings import LogSettings
@@ -37,11 +38,12 @@ EVENTS = {
 Log = structlog.stdlib.BoundLogger | Any
 
 
-_ENCODER = json.JSONEncoder(separators=(",", ":"), default=str)  # `json.dumps` makes one a call
+_FLUSH_SECONDS = 0.05
+_LEAST_AGE = -(2**53)  # an `auth_time` far in the future must not overflow the encoder
 
 
 class _LineLogger:
-    """Writes rendered lines, one system call for all of a turn of the event loop.
+    """Writes rendered lines, many to a system call: each is out within 50 ms.
 
     A closed pipe must not fail a check: nobody reads the log any more, and there is nowhere to say
     so. What is not flushed yet when the process ends, the interpreter flushes.
@@ -52,15 +54,16 @@ class _LineLogger:
         self._flush_due = False
 
     def msg(self, line: str) -> None:
+        self.write(line.encode("utf-8", "backslashreplace"))
+        self._flush()
+
+    def write(self, line: bytes) -> None:
+        """Write a line soon."""
         with contextlib.suppress(OSError, ValueError):
-            self._stream.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        if self._flush_due:
-            return
-        try:
-            asyncio.get_running_loop().call_soon(self._flush)
+            self._stream.write(line + b"\n")
+        if not self._flush_due:
             self._flush_due = True
-        except RuntimeError:  # no loop runs
-            self._flush()
+            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
         self._flush_due = False
@@ -79,7 +82,7 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
     # aiohttp and asyncio log through `logging`, with what clients sent in their messages.
     logging.getLogger().handlers = [logging.NullHandler()]
     stream = stream or sys.stdout.buffer
-    renderer: Any = structlog.processors.JSONRenderer(lambda event, **_: _ENCODER.encode(event))
+    renderer: Any = structlog.processors.JSONRenderer(separators=(",", ":"))
     if settings.format == "console":
         renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
     lazy = structlog.wrap_logger(
@@ -94,30 +97,79 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
     return lazy.bind()  # once: the lazy one would do so at every line
 
 
-def log_check(
-    log: Any, request: CheckRequest, decision: Decision, now: int, duration_seconds: float
-) -> None:
-    """Write the one line of a check (spec §9)."""
-    token = decision.token
-    log.info(
-        "check_decided",
-        gateway=request.gateway,
-        method=request.method if decision.reason != "method_malformed" else None,
-        api=decision.api.name if decision.api is not None else None,
-        operation=decision.operation.name if decision.operation is not None else None,
-        decision=decision.outcome,
-        status=200 if decision.allow else decision.status,
-        error=decision.error,
-        reason=decision.reason,
-        issuer=token.iss if token is not None else None,
-        client_id=token.client_id if token is not None else None,
-        acr=" ".join(token.acr) if token is not None and token.acr else None,
-        auth_age_seconds=(
-            now - token.auth_time if token is not None and token.auth_time is not None else None
-        ),
-        duration_ms=round(duration_seconds * 1000, 3),
-        request_id=request.request_id,
-    )
+class CheckLog:
+    """The one line of each check (spec §9).
+
+    It is written at every request: as JSON without structlog's machinery, a few times cheaper.
+
+    Args:
+        log: The log of everything else, which writes the line in other formats.
+        stream: Where to write; stdout by default.
+    """
+
+    def __init__(self, settings: LogSettings, log: Any, stream: BinaryIO | None = None) -> None:
+        self._log = log
+        self._lines = _LineLogger(stream or sys.stdout.buffer)
+        self._is_off = settings.level not in ("debug", "info")
+        self._is_json = settings.format == "json"
+        self._second = 0
+        self._second_text = ""
+
+    def write(
+        self, request: CheckRequest, decision: Decision, now: int, duration_seconds: float
+    ) -> None:
+        """Write the line of a check.
+
+        Args:
+            now: The time it was decided at, epoch seconds.
+        """
+        if self._is_off:
+            return
+        fields = _fields(request, decision, now, duration_seconds)
+        if not self._is_json:
+            self._log.info("check_decided", **fields)
+            return
+        fields["event"] = "check_decided"
+        fields["level"] = "info"
+        fields["timestamp"] = self._timestamp(time.time())
+        self._lines.write(orjson.dumps(fields))
+
+    def _timestamp(self, instant: float) -> str:
+        """Write an instant as structlog does; the second's part is kept for a second."""
+        second = int(instant)
+        if second != self._second:
+            self._second = second
+            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._second_text}.{int((instant - second) * 1e6):06d}Z"
+
+
+def _fields(
+    request: CheckRequest, decision: Decision, now: int, duration_seconds: float
+) -> dict[str, Any]:
+    api, operation, token = decision.api, decision.operation, decision.token
+    fields: dict[str, Any] = {
+        "gateway": request.gateway,
+        "method": request.method if decision.reason != "method_malformed" else None,
+        "api": None if api is None else api.name,
+        "operation": None if operation is None else operation.name,
+        "decision": decision.outcome,
+        "status": 200 if decision.allow else decision.status,
+        "error": decision.error,
+        "reason": decision.reason,
+        "issuer": None,
+        "client_id": None,
+        "acr": None,
+        "auth_age_seconds": None,
+        "duration_ms": round(duration_seconds * 1000, 3),
+        "request_id": request.request_id,
+    }
+    if token is not None:
+        fields["issuer"] = token.iss
+        fields["client_id"] = token.client_id
+        fields["acr"] = " ".join(token.acr) or None
+        if token.auth_time is not None:
+            fields["auth_age_seconds"] = max(now - token.auth_time, _LEAST_AGE)
+    return fields
 
 
 def silent_log() -> Any:

@@ -20,7 +20,7 @@ from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.authz import AuthzHandler, describe
-from bridge.service.log import open_log
+from bridge.service.log import CheckLog, open_log
 from bridge.service.runtime import Runtime
 
 
@@ -34,7 +34,7 @@ async def answering(config: Config, listener: socket.socket, log: Any) -> AsyncI
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
     async with Runtime(config, log) as runtime:
-        server = AuthzHandler(runtime, log).server()
+        server = AuthzHandler(runtime, log, CheckLog(config.log, log)).server()
         runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout)
         await runner.setup()
         try:

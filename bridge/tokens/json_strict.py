@@ -6,7 +6,8 @@ import json
 import math
 from typing import Any, NoReturn
 
-_MAX_INT_DIGITS = 20  # 64 bits and a sign; more is no claim that anybody can mean
+_MAX_INT_DIGITS = 20  # refused before they are read: a quadratic cost
+_64_BITS = range(-(2**63), 2**64)  # signed or not; more is no claim that anybody can mean
 
 
 def loads(raw: bytes) -> Any:
@@ -41,7 +42,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _int(digits: str) -> int:
     if len(digits) > _MAX_INT_DIGITS:
         raise ValueError("number too large")
-    return int(digits)
+    number = int(digits)
+    if number not in _64_BITS:
+        raise ValueError("number too large")
+    return number
 
 
 def _float(digits: str) -> float:

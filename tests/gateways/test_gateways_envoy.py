@@ -59,8 +59,8 @@ ALL_REMOVED = "x-user, x-level, x-stepup-would-deny, x_user, x_level, x_stepup_w
 def test_the_target_is_what_follows_the_prefix_byte_for_byte(raw_target: str, target: str) -> None:
     assert raw_target.startswith(PREFIX)
     request = read_request("GET", raw_target, CIMultiDict({"host": "api.example.com"}))
-    assert request == replace(
-        REQUEST, method="GET", target=target, hosts=["api.example.com"], method_overrides=[]
+    assert request == REQUEST._replace(
+        method="GET", target=target, hosts=["api.example.com"], method_overrides=[]
     )
 
 
@@ -120,7 +120,7 @@ def test_denial_is_never_200_and_sends_nothing_upstream(decision: Decision, stat
 
 def test_denial_is_the_clients_response() -> None:
     decision = decide_on_token(API, PAY, replace(TOKEN, acr=()), NOW)
-    request = replace(REQUEST, cross_origin=True)
+    request = REQUEST._replace(cross_origin=True)
     assert reply(decision, request, IDENTITY.nobody) == Response(
         401,
         (
@@ -144,7 +144,7 @@ def test_denial_is_the_clients_response() -> None:
 def test_denial_of_a_head_has_no_body(decision: Decision, status: int) -> None:
     usual = reply(decision, REQUEST, IDENTITY.nobody)
     assert usual.body
-    head = replace(REQUEST, method="HEAD")
+    head = REQUEST._replace(method="HEAD")
     assert reply(decision, head, IDENTITY.nobody) == replace(usual, body="")
 
 

@@ -47,6 +47,8 @@ from bridge.tokens import json_strict
         pytest.param(b"-1e400", id="float-too-small"),
         pytest.param(b"1" * 21, id="integer-of-21-digits"),
         pytest.param(b"-" + b"1" * 20, id="negative-integer-of-20-digits"),
+        pytest.param(b"18446744073709551616", id="one-over-64-bits"),
+        pytest.param(b"-9223372036854775809", id="one-under-64-bits"),
         pytest.param(b"9" * 5000, id="integer-of-5000-digits"),
         pytest.param(b"[" * 100_000, id="deep-and-open"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, id="deep-list"),
