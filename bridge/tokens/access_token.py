@@ -112,4 +112,4 @@ def read_scopes(value: Any) -> tuple[str, ...]:
 
 def is_number(value: Any) -> bool:
     """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return type(value) is int or (type(value) is float and math.isfinite(value))

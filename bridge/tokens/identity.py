@@ -81,14 +81,14 @@ def header_value(claim: Any) -> str | None:
     ends, and inside a list's member. Over 4 KiB, empty, or of another type: None.
     """
     match claim:
+        case str():
+            value = _encode_string(claim)
         case bool():
             return None
         case int():
             value = str(claim)
         case float() if claim.is_integer() and abs(claim) <= _MAX_EXACT_FLOAT:
             value = str(int(claim))
-        case str():
-            value = _encode_string(claim)
         case list() if all(isinstance(member, str) for member in claim):
             value = " ".join(quote(member, safe=_SAFE) for member in claim if member)
         case _:

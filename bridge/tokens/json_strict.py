@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any, NoReturn
 
+import orjson
+
 _MAX_INT_DIGITS = 20  # refused before they are read: a quadratic cost
 _64_BITS = range(-(2**63), 2**64)  # signed or not; more is no claim that anybody can mean
 
@@ -17,6 +19,12 @@ def loads(raw: bytes) -> Any:
         ValueError: Not UTF-8, not JSON, duplicate members (RFC 8725 §2.4), NaN or Infinity, numbers
             beyond 64 bits or the range of a float, nesting too deep, lone surrogates.
     """
+    try:
+        value = orjson.loads(raw)
+        if orjson.dumps(value) == raw:  # so nothing is in it twice, and nothing was made of it
+            return value
+    except ValueError:
+        pass
     text = raw.decode("utf-8")
     try:
         value = _DECODER.decode(text)
