@@ -169,10 +169,13 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
         api = checked.decision.api
         if api is not None:
             claims = verifier.complete(api.issuers, api.audiences, now)
-        return explain(request, checked, checker.nobody, now, assumed=claims)
+        return explain(
+            request, checked, checker.nobody, now, issuers=config.issuers, assumed=claims
+        )
     async with Runtime(config, silent_log()) as runtime:
         checked = await runtime.checker.check(request, now)
-        return explain(request, checked, runtime.checker.nobody, now, token=token)
+        nobody = runtime.checker.nobody
+        return explain(request, checked, nobody, now, issuers=config.issuers, token=token)
 
 
 def _read_token(source: str | None) -> str | None:
