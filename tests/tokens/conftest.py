@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ssl
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from aiohttp import web
-from tokens_issuer import Clock, IssuerServer, Reports
+from tokens_issuer import Clock, IssuerServer, Reports, serving
 
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.keys import KeySet, KeySource
-
-
-@contextlib.asynccontextmanager
-async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[IssuerServer]:
-    issuer = IssuerServer("")
-    runner = web.ServerRunner(web.Server(issuer.answer), shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    issuer.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield issuer
-    finally:
-        issuer.release()
-        await runner.cleanup()
 
 
 @pytest.fixture

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Awaitable, Callable
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,6 +119,20 @@ class IssuerServer:
         for answer in self.answers.values():
             if isinstance(answer, Gate | Trickle):
                 answer.opened.set()
+
+
+@contextlib.asynccontextmanager
+async def serving(tls: ssl.SSLContext | None = None) -> AsyncIterator[IssuerServer]:
+    issuer = IssuerServer("")
+    runner = web.ServerRunner(web.Server(issuer.answer), shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    issuer.url = f"{'https' if tls else 'http'}://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield issuer
+    finally:
+        issuer.release()
+        await runner.cleanup()
 
 
 @dataclass
