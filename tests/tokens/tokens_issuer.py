@@ -52,7 +52,7 @@ def raw(body: bytes | str, status: int = 200, **headers: str) -> Answer:
 
 
 def document(value: Any, **headers: str) -> Answer:
-    return raw(json.dumps(value), **headers)
+    return raw(json.dumps(value), 200, **headers)
 
 
 @dataclass
