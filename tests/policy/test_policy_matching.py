@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import time
 from collections.abc import Iterable
 from itertools import permutations
 from types import FrameType
@@ -20,6 +21,7 @@ from bridge.policy.matching import Conflict, Match, OperationTrie, PolicyIndex, 
 from bridge.policy.methods import read_method
 from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
 from bridge.policy.paths import read_segments, split_target
+from bridge.policy.templates import Starred, Template, parse_template
 
 
 def api(name: str, base_path: str = "/", hosts: Iterable[str] = (), **more: Any) -> Api:
@@ -482,6 +484,18 @@ def test_a_conflict_names_both_places() -> None:
     ]
 
 
+def test_a_template_that_ties_with_several_is_named_once_with_the_first() -> None:
+    candidates = (
+        Operation("a", ("/ab*", "/*bc"), ("GET",)),
+        Operation("b", ("/a*c",), ("PUT",)),
+        Operation("c", ("/a*c",), ("POST", "PUT", "GET", "GET")),
+    )
+    assert find_conflicts(candidates, STRICT_PATH_RULES) == [
+        Conflict(0, 0, 0, 1, "GET"),
+        Conflict(0, 0, 2, 0, "GET"),
+    ]
+
+
 def test_template_that_does_not_parse_is_no_conflict_but_a_problem_of_its_own() -> None:
     candidates = operations(a="GET /a;b", b="GET /a;b")
     assert find_conflicts(candidates, STRICT_PATH_RULES) == []
@@ -586,6 +600,89 @@ def test_the_trie_finds_what_the_spec_says(
         found = trie.find(method, read_segments(path, STRICT_PATH_RULES))
         assert len(expected) <= 1, "a tie that find_conflicts did not see"
         assert ({found.operation.name} if found else set()) == expected, (method, path)
+
+
+def conflicts_pair_by_pair(candidates: tuple[Operation, ...]) -> list[Conflict]:
+    """Compare every template with every earlier one, the first of which counts."""
+    conflicts = []
+    earlier: list[tuple[int, int, Template, Operation]] = []
+    for operation_at, operation in enumerate(candidates):
+        for path_at, path in enumerate(operation.paths):
+            template = parse_template(path)
+            for first_operation, first_path, other, of in earlier:
+                shared = [m for m in of.methods or (None,) if m in (operation.methods or (None,))]
+                if (
+                    shared
+                    and other.specificity == template.specificity
+                    and overlap(other, template)
+                ):
+                    conflicts.append(
+                        Conflict(first_operation, first_path, operation_at, path_at, shared[0])
+                    )
+                    break
+            earlier.append((operation_at, path_at, template, operation))
+    return conflicts
+
+
+def overlap(first: Template, second: Template) -> bool:
+    return all(
+        one.may_match_the_same_as(other)
+        if isinstance(one, Starred) and isinstance(other, Starred)
+        else one == other
+        for one, other in zip(first.segments, second.segments, strict=True)
+    )
+
+
+letters = st.text("ab", max_size=3)
+starred_segments = st.tuples(letters, letters).map("*".join) | st.sampled_from(["a", "{x}", "*b"])
+starred_paths = st.lists(starred_segments, min_size=1, max_size=3).map(
+    lambda segments: "/" + "/".join(segments)
+)
+starred_operations = st.lists(
+    st.tuples(
+        st.lists(starred_paths, min_size=1, max_size=4),
+        st.lists(st.sampled_from(["GET", "PUT"]), max_size=2, unique=True),
+    ),
+    max_size=12,
+).map(
+    lambda drawn: tuple(
+        Operation(str(at), tuple(paths), tuple(methods))
+        for at, (paths, methods) in enumerate(drawn)
+    )
+)
+
+
+@given(candidates=starred_operations | random_operations)
+@settings(max_examples=1000, deadline=None)
+def test_conflicts_are_those_that_a_comparison_of_all_pairs_finds(
+    candidates: tuple[Operation, ...],
+) -> None:
+    assert find_conflicts(candidates, STRICT_PATH_RULES) == conflicts_pair_by_pair(candidates)
+
+
+SIBLINGS = range(3000)
+
+
+@pytest.mark.parametrize(
+    ("paths", "conflicts"),
+    [
+        pytest.param([f"/x{n:04}*" for n in SIBLINGS], 0, id="prefixes"),
+        pytest.param([f"/*x{n:04}" for n in SIBLINGS], 0, id="suffixes"),
+        pytest.param([f"/v*/x{n:04}*" for n in SIBLINGS], 0, id="below-one-starred"),
+        pytest.param([f"/x{n:04}*/v*" for n in SIBLINGS], 0, id="above-one-starred"),
+        pytest.param(["/a*"] * 3000, 2999, id="equal"),
+        pytest.param(
+            [f"/*{n:04}b" for n in SIBLINGS] + [f"/{n:04}*b" for n in SIBLINGS], 3000, id="crossed"
+        ),
+    ],
+)
+def test_conflicts_among_thousands_of_siblings_are_found_in_no_time(
+    paths: list[str], conflicts: int
+) -> None:
+    candidates = [Operation(str(at), (path,)) for at, path in enumerate(paths)]
+    started = time.process_time()
+    assert len(find_conflicts(candidates, STRICT_PATH_RULES)) == conflicts
+    assert time.process_time() - started < 2  # a fraction of it; pair by pair it is several
 
 
 @given(candidates=random_operations)
