@@ -10,9 +10,10 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeVar
+from urllib.parse import unquote
 
 from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
-from bridge.policy.paths import read_segments
+from bridge.policy.paths import MAX_PATH_BYTES, ambiguous, read_segments
 from bridge.policy.templates import (
     Literal,
     OneSegment,
@@ -218,7 +219,21 @@ class PolicyIndex:
         Args:
             host: As `policy.hosts.read_host` gives it.
             path: Raw path without the query.
+
+        Raises:
+            RequestError: Decoded, the path belongs to another API. An upstream that decodes first
+                would serve the one API by the rules of the other.
         """
+        api = self._find_api(host, path)
+        if "%" in path and len(path) <= MAX_PATH_BYTES:  # a longer one is refused anyway
+            decoded = path
+            for _ in range(2 if api is not None and api.path.allow_double_encoding else 1):
+                decoded = unquote(decoded)
+                if self._find_api(host, decoded) is not api:
+                    raise ambiguous("path_encoded_base_path")
+        return api
+
+    def _find_api(self, host: str, path: str) -> Api | None:
         exact = self._exact.get(host)
         if exact is not None and (api := exact.find(path)) is not None:
             return api
