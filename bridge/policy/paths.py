@@ -14,6 +14,8 @@ from bridge.policy.operations import PathRules
 
 MAX_PATH_BYTES = 8192
 
+# What no two parsers read differently, and needs no decoding: nearly every path there is.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 # C0, space, DEL: no part of any target (RFC 3986 §3.3); `\` and `#` are read differently.
 _NEVER_RAW = re.compile(r"[\x00-\x20\x7f\\#]")
 _BROKEN_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -46,6 +48,8 @@ def read_segments(path: str, rules: PathRules) -> tuple[str, ...]:
     """
     if len(path) > MAX_PATH_BYTES:
         raise RequestError("path_too_long", "The request path is too long")
+    if _PLAIN.fullmatch(path):
+        return tuple(path.strip("/").split("/"))
     if not path.startswith("/"):
         raise ambiguous("path_without_leading_slash")
     if not path.isascii():

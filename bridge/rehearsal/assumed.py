@@ -30,6 +30,15 @@ class AssumedVerifier:
         self._identity = IdentityHeaders(config.upstream_headers)
         self._claims = claims
 
+    def find(
+        self,
+        credentials: Credentials,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken | None:
+        """Nothing was verified before."""
+
     async def verify(
         self,
         credentials: Credentials,

@@ -116,8 +116,4 @@ def is_number(value: Any) -> bool:
 
     An integer beyond the range of a float is none either: arithmetic with it would overflow.
     """
-    return (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and -_LARGEST <= value <= _LARGEST
-    )
+    return (type(value) is int or type(value) is float) and -_LARGEST <= value <= _LARGEST

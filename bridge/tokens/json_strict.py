@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any, NoReturn
 
+import orjson
+
 _CONTAINERS = (dict, list)
 MAX_DEPTH = 64  # lists and objects within each other; no claim needs more than a few
 _MAX_INT_DIGITS = 20  # refused before they are read: a quadratic cost
@@ -19,12 +21,21 @@ def loads(raw: bytes) -> Any:
         ValueError: Not UTF-8, not JSON, duplicate members (RFC 8725 §2.4), NaN or Infinity, numbers
             beyond 64 bits or the range of a float, nesting too deep, lone surrogates.
     """
+    may_be_deep = raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
+    try:
+        value = orjson.loads(raw)
+        if may_be_deep:
+            _refuse_deep_nesting(value)  # `orjson.dumps` has a limit too
+        if orjson.dumps(value) == raw:  # so nothing is in it twice, and nothing was made of it
+            return value
+    except ValueError:
+        pass
     text = raw.decode("utf-8")
     try:
         value = _DECODER.decode(text)
     except RecursionError:  # a limit of Python's, which each version sets elsewhere, above ours
         raise _too_deep() from None
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH:  # else it cannot be too deep
+    if may_be_deep:
         _refuse_deep_nesting(value)
     if "\\u" in text:
         _refuse_lone_surrogates(value)
