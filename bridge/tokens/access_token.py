@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,8 @@ from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
 from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimPath, IssuerSettings
 
 Claims = Mapping[str, Any]
+
+_LARGEST = 1.7976931348623157e308  # of a float: neither infinity nor NaN lies within
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,5 +143,8 @@ def read_scopes(value: Any) -> tuple[str, ...]:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so."""
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+    """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so.
+
+    An integer beyond the range of a float is none either: arithmetic with it would overflow.
+    """
+    return (type(value) is int or type(value) is float) and -_LARGEST <= value <= _LARGEST

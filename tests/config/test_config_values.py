@@ -300,3 +300,19 @@ def test_an_issuer_may_name_levels_differently(tmp_path: Path) -> None:
     settings = load(tmp_path, with_line("issuer", lines)).issuers[0]
     assert settings.acr_names == AcrNames((("2", "urn:example:mfa"),))
     assert settings.insufficient_claims
+
+
+def test_many_starred_siblings_of_one_length_load_at_once(tmp_path: Path) -> None:
+    lines = "".join(f"      - {{name: op-{n}, paths: ['/x{n:04}*']}}\n" for n in range(3000))
+    started = time.process_time()
+    assert len(load(tmp_path, VALID + lines).policy.apis[0].operations) == 3002
+    assert time.process_time() - started < 2  # about 0.3 on a laptop
+
+
+def test_many_starred_siblings_that_tie_are_reported_once_each(tmp_path: Path) -> None:
+    lines = "".join(f"      - {{name: op-{n}, paths: ['/a*']}}\n" for n in range(3000))
+    started = time.process_time()
+    with pytest.raises(Exception, match="ties with") as refused:
+        load(tmp_path, VALID + lines)
+    assert time.process_time() - started < 2
+    assert len(str(refused.value).splitlines()) == 2999

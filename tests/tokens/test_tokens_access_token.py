@@ -185,6 +185,8 @@ def test_scopes_are_a_space_separated_string_or_a_list_of_strings(
         pytest.param(None, False, id="null"),
         pytest.param(float("nan"), False, id="nan"),
         pytest.param(float("-inf"), False, id="infinity"),
+        pytest.param(10**400, False, id="integer-beyond-a-float"),
+        pytest.param(-(10**400), False, id="negative-integer-beyond-a-float"),
         pytest.param([], False, id="list"),
         pytest.param(-1, True, id="negative"),
         pytest.param(1.5, True, id="float"),
