@@ -140,15 +140,25 @@ def _response(reply: Response) -> web.Response:
 
 async def _read_body(request: web.BaseRequest) -> bytes:
     """Read a question's body, bounded in size and time."""
-    body = bytearray()
+    content = request.content
     try:
-        async with asyncio.timeout(None if request.content.is_eof() else _BODY_TIMEOUT_SECONDS):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > native.MAX_QUESTION_BYTES:
-                    raise native.QuestionError("", "must not be larger than 256 KiB")
+        if content.is_eof():  # it came with the head: no timer, no task switch
+            return _bounded(content.read_nowait())
+        if request.headers.get("expect", "").lower() == "100-continue":  # RFC 9110 §10.1.1
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        body = bytearray()
+        async with asyncio.timeout(_BODY_TIMEOUT_SECONDS):
+            async for chunk in content.iter_any():
+                body += _bounded(chunk, len(body))
+        return bytes(body)
     except TimeoutError:
         raise native.QuestionError("", "must arrive within 5 seconds") from None
     except web.RequestPayloadError:
         raise native.QuestionError("", "must arrive whole") from None
-    return bytes(body)
+
+
+def _bounded(chunk: bytes, before: int = 0) -> bytes:
+    if before + len(chunk) > native.MAX_QUESTION_BYTES:
+        raise native.QuestionError("", "must not be larger than 256 KiB")
+    return chunk
