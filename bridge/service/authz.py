@@ -18,6 +18,7 @@ from bridge.gateways import envoy, native
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.service.log import CheckLog
+from bridge.service.openapi import openapi_document
 from bridge.service.runtime import Runtime
 
 # A long path, query or token must reach the rules, not the parser's own limits.
@@ -47,6 +48,7 @@ class AuthzHandler:
         self._runtime = runtime
         self._log = log
         self._check_log = check_log
+        self._openapi = openapi_document()
 
     def server(self) -> web.Server:
         """Make the server; a bare one, since a router would decode and normalise the path."""
@@ -67,6 +69,8 @@ class AuthzHandler:
         path = target.partition("?")[0]
         if path == "/v1/check":
             return await self._answer_native(request)
+        if path == "/v1/openapi.json":
+            return self._answer_openapi(request)
         if path.startswith(WELL_KNOWN_PATH):
             return self._answer_metadata(request, path)
         return web.Response(status=404, headers=(_SERVER,))
@@ -87,6 +91,11 @@ class AuthzHandler:
         decision = await self._decide(question)
         answer = native.answer(decision, question, self._runtime.checker.nobody)
         return web.Response(body=answer, headers=_JSON)
+
+    def _answer_openapi(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers=(("allow", "GET, HEAD"), _SERVER))
+        return web.Response(body=self._openapi, headers=_JSON)
 
     def _answer_metadata(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Answer with the metadata of a protected resource (RFC 9728 §3.2)."""
