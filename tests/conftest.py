@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from running_bridge import Service, policy, write_keys
 
 from e2e.harness.tokens import SigningKey
-from running_bridge import Service, policy, write_keys
 
 
 @pytest.fixture(scope="session")

@@ -122,7 +122,8 @@ class Service:
         full = (sys.executable, *command, "serve", "--config", str(self.file))
         self.process = Process("bridge", full, directory)
         self.process.start(environment)
-        started = wait_until(self._started, seconds=SECONDS, what="service_started")
+        wait_until(self._has_started, seconds=SECONDS, what="service_started")
+        started = next(self.events("service_started"))
         self.pid: int = started["pid"]
         self.authz = _address(started["authz"])
         self.admin = _address(started["admin"])
@@ -138,9 +139,9 @@ class Service:
     ) -> None:
         self.process.stop()
 
-    def _started(self) -> dict[str, Any] | None:
+    def _has_started(self) -> bool:
         assert self.process.running, f"the bridge ended:\n{self.process.output()}"
-        return next(self.events("service_started"), None)
+        return any(self.events("service_started"))
 
     def stdout(self) -> str:
         return self.process.outputs[0].read_text()
@@ -185,7 +186,7 @@ class Service:
     def challenge(self) -> str:
         """Give the challenge of a question without a token; tells configurations apart."""
         headers: list[list[str]] = self.ask(question())["response"]["headers"]
-        return dict((name, value) for name, value in headers)["www-authenticate"]
+        return next(value for name, value in headers if name == "www-authenticate")
 
     def page(self, target: str) -> Reply:
         return get(self.admin, target)

@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 import pytest
+from running_bridge import HOST, ISSUER, MFA, PHR, Service, bearer, question
 
 from e2e.harness.http1 import Reply, Request
 from e2e.harness.tokens import SigningKey, TokenSpec
-from running_bridge import HOST, ISSUER, MFA, PHR, Service, bearer, question
 
 LIMIT_BYTES = 256 * 1024
 RESOURCE_METADATA = f"https://{HOST}/.well-known/oauth-protected-resource/payments"
