@@ -21,6 +21,7 @@ from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.authz import AuthzHandler, describe
 from bridge.service.log import CheckLog, open_log
+from bridge.service.output import flush_or_discard, open_closed_streams
 from bridge.service.runtime import Runtime
 
 
@@ -71,6 +72,7 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
 
 def main(arguments: list[str]) -> int:
     """Run a worker: configuration file, descriptor of the listener, of the control socket."""
+    open_closed_streams()
     file, listener_fd, control_fd = arguments
     listener = socket.socket(fileno=int(listener_fd))
     listener.setblocking(False)
@@ -79,6 +81,8 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    finally:
+        flush_or_discard()
     return 0
 
 
