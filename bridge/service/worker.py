@@ -1,7 +1,7 @@
 """One process that answers checks; with `workers: 1` it is the whole service.
 
 As a process of its own (`python -m bridge.service.worker`) it inherits the listening socket and a
-control socket: on each line it answers with its report, at the end of it drains.
+control socket: it answers `report` with its report, at `reload` it does so, at the end it drains.
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
         loop.add_signal_handler(signal.SIGHUP, runtime.want_reload)
         reader, writer = await asyncio.open_unix_connection(sock=control)
         try:
-            while await reader.readline():
+            while order := await reader.readline():
+                if order == b"reload\n":
+                    runtime.want_reload()
+                    continue
                 writer.write(runtime.report().to_json())
                 await writer.drain()
         except OSError:
