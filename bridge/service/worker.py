@@ -36,7 +36,8 @@ async def answering(config: Config, listener: socket.socket, log: Any) -> AsyncI
     loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
     async with Runtime(config, log) as runtime:
         server = AuthzHandler(runtime, log, CheckLog(config.log, log)).server()
-        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout)
+        # aiohttp takes 0 for "no limit"
+        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout or 0.01)
         await runner.setup()
         try:
             await web.SockSite(runner, listener).start()
