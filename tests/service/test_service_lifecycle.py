@@ -10,12 +10,15 @@ import socket
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from running_bridge import (
+    DOWN_ISSUER,
     SECONDS,
     Service,
     api,
@@ -27,9 +30,10 @@ from running_bridge import (
     write_keys,
 )
 
-from e2e.harness.addresses import Address, Unix
+from e2e.harness.addresses import Unix
 from e2e.harness.http1 import Connection, Request
-from e2e.harness.tokens import SigningKey
+from e2e.harness.issuer import Issuer
+from e2e.harness.tokens import AUDIENCE, SigningKey
 from e2e.harness.waiting import wait_until
 
 ALLOWED = (
@@ -53,57 +57,78 @@ def directory(tmp_path: Path, signing_key: SigningKey) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    issuer.start()
+    yield issuer
+    issuer.stop()
+
+
+def waiting_policy(issuer: Issuer, **top_level: Any) -> dict[str, Any]:
+    entry = {"issuer": issuer.url, "audiences": [AUDIENCE], "jwks_uri": issuer.jwks_uri}
+    return policy(
+        issuers=[{**entry, "timeout": 2}], apis=[api("payments", issuers=[issuer.url])], **top_level
+    )
+
+
 @contextlib.contextmanager
-def half_asked(address: Address, body: bytes) -> Iterator[Connection]:
-    """Send a question but for its last byte, so that the bridge has a request in hand."""
-    with Connection(address) as connection:
-        length = str(len(body)).encode()
-        head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: " + length + b"\r\n\r\n"
-        connection._socket.sendall(head + body[:-1])
-        yield connection
+def question_in_hand(service: Service, issuer: Issuer) -> Iterator[Future[dict[str, Any]]]:
+    """Ask about a token with an unknown kid: the answer waits for the issuer's time-out."""
+    service.wait_until_ready()
+    issuer.rotate(keep=False)
+    issuer.behaviour = "silent"
+    issuer.fetches.clear()
+    asked = question(authorization=f"Bearer {issuer.mint()}")
+    with ThreadPoolExecutor(1) as pool:
+        in_hand = pool.submit(service.ask, asked)
+        wait_until(lambda: issuer.fetches, seconds=SECONDS, what="a fetch of keys")
+        yield in_hand
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("name", [signal.SIGTERM, signal.SIGINT])
-def test_drain_finishes_the_request_in_hand_and_tells_readiness(
-    directory: Path, signing_key: SigningKey, workers: int, name: signal.Signals
+@pytest.mark.parametrize(
+    ("workers", "name"),
+    [
+        pytest.param(1, signal.SIGTERM, id="sigterm"),
+        pytest.param(1, signal.SIGINT, id="sigint"),
+        pytest.param(2, signal.SIGTERM, id="two-workers"),
+    ],
+)
+def test_drain_finishes_the_question_in_hand_and_ends_readiness(
+    directory: Path, issuer: Issuer, workers: int, name: signal.Signals
 ) -> None:
-    body = json.dumps(question(authorization=bearer(signing_key))).encode()
-    with Service(directory, policy(workers=workers)) as service:
-        service.wait_until_ready()
-        with half_asked(service.authz, body) as connection:
-            # another question, so that the half one is surely in hand
-            wait_until(lambda: service.ask(question()), seconds=SECONDS, what="an answer")
+    with Service(directory, waiting_policy(issuer, workers=workers)) as service:
+        with question_in_hand(service, issuer) as in_hand:
             service.process.signal(name)
-            drained = wait_until(
-                lambda: service.page("/readyz").status == 503 and service.readiness(),
-                seconds=SECONDS,
-                what="readiness to end",
-            )
-            assert drained["ready"] is False
-            assert drained["missing"]["drain"] == "under way"
+            service.wait_for_event("drain_started")
+            readiness = service.page("/readyz")
+            assert readiness.status == 503
+            assert json.loads(readiness.body)["missing"]["drain"] == "under way"
             assert service.page("/healthz").status == 200
-            with pytest.raises(OSError):  # noqa: PT011 - refused, or reset
-                service.send(Request("POST", "/v1/check", body=body))
-            reply = connection.exchange(body[-1:])
-            assert reply is not None
-            assert json.loads(reply.body)["allow"] is True
+            assert "stepup_checks_total" in service.page("/metrics").body.decode()
+            assert service.page("/").status == 200
+            with pytest.raises(ConnectionError):
+                service.ask(question())
+            assert not in_hand.done()
+            assert in_hand.result(SECONDS)["response"]["status"] == 503
         assert service.process.stop() == 0
-        assert [
-            event["event"]
-            for event in (json.loads(line) for line in service.stdout().splitlines())
-            if event["event"] in ("service_started", "drain_started", "service_stopped")
-        ] == ["service_started", "drain_started", "service_stopped"]
+        told = [json.loads(line)["event"] for line in service.stdout().splitlines()]
+        assert [event for event in told if event in ("drain_started", "service_stopped")] == [
+            "drain_started",
+            "service_stopped",
+        ]
         assert service.stderr() == ""
 
 
-def test_drain_ends_at_its_time_out(directory: Path) -> None:
-    with (
-        Service(directory, policy(drain_timeout=1)) as service,
-        half_asked(service.authz, b"{}"),
-    ):
-        wait_until(lambda: service.ask(question()), seconds=SECONDS, what="an answer")
-        assert service.process.stop(4) == 0
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_drain_ends_at_its_time_out(directory: Path, issuer: Issuer, seconds: int) -> None:
+    document = waiting_policy(issuer, drain_timeout=seconds)
+    document["issuers"][0]["timeout"] = 30
+    with Service(directory, document) as service, question_in_hand(service, issuer) as in_hand:
+        started = time.monotonic()
+        assert service.process.stop() == 0
+        assert seconds <= time.monotonic() - started < 10
+        assert isinstance(in_hand.exception(SECONDS), AssertionError)  # no answer
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -130,9 +155,7 @@ def test_port_taken_is_one_line_and_status_1(
 def test_host_without_an_address_is_one_line_and_status_1(directory: Path) -> None:
     listen = {"authz": "nowhere.invalid:1", "admin": "127.0.0.1:0"}
     file = write_config(directory / "bridge.yaml", policy(listen=listen))
-    done = subprocess.run(
-        serve(file), capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    done = subprocess.run(serve(file), capture_output=True, text=True, timeout=SECONDS, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("stepup-bridge: cannot listen on nowhere.invalid:1: ")
     assert done.stderr.count("\n") == 1
@@ -167,12 +190,21 @@ def test_unix_socket_that_a_dead_process_left_is_taken_over(directory: Path) -> 
 def test_file_in_the_place_of_a_unix_socket_is_left_alone(directory: Path) -> None:
     (directory / "authz.sock").write_text("precious")
     file = write_config(directory / "bridge.yaml", unix_policy(directory))
-    done = subprocess.run(
-        serve(file), capture_output=True, text=True, timeout=SECONDS, check=False
-    )
+    done = subprocess.run(serve(file), capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert (directory / "authz.sock").read_text() == "precious"
     assert stat.S_ISREG((directory / "authz.sock").stat().st_mode)
+
+
+def test_worker_that_starts_slowly_is_waited_for(directory: Path, tmp_path: Path) -> None:
+    """However often somebody asks in the meantime."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif 'bridge.service.worker' in sys.orig_argv:\n    time.sleep(3)\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with Service(directory, policy(workers=2), environment=environment) as service:
+        service.wait_until_ready()
+        assert list(service.events("worker_exited")) == []
 
 
 @pytest.fixture(scope="module")
@@ -224,6 +256,19 @@ def test_both_workers_take_a_new_configuration(two_workers: Service) -> None:
     assert two_workers.readiness()["ready"] is True
 
 
+def test_worker_that_hangs_is_missed_until_it_goes_on(two_workers: Service) -> None:
+    workers = children_of(two_workers.pid)
+    hung = min(workers)
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        assert two_workers.readiness()["missing"] == {"workers": "1 of 2 answer"}
+        assert two_workers.page("/metrics").status == 200
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    two_workers.wait_until_ready()
+    assert children_of(two_workers.pid) == workers
+
+
 def test_killed_worker_is_replaced_and_no_counter_falls(two_workers: Service) -> None:
     two_workers.ask(question())
     before = two_workers.samples()
@@ -263,31 +308,25 @@ def test_workers_end_with_their_parent(directory: Path) -> None:
         )
 
 
-def test_missing_keys_make_unready_and_say_whose(directory: Path) -> None:
+def test_missing_keys_make_unready_and_say_whose(directory: Path, signing_key: SigningKey) -> None:
     with Service(directory, with_down_issuer(policy())) as service:
         wait_until(
-            lambda: service.readiness()["missing"] == {"keys": {DOWN: "file_unreadable"}},
+            lambda: service.readiness()["missing"] == {"keys": {DOWN_ISSUER: "file_unreadable"}},
             seconds=SECONDS,
             what="readiness to lack only one issuer",
         )
         assert service.page("/readyz").status == 503
         response = service.ask(
-            question(path="/down/profile", authorization=f"Bearer {unverifiable(DOWN)}")
+            question(
+                path="/down/profile",
+                authorization=bearer(SigningKey.generate(), issuer=DOWN_ISSUER),
+            )
         )["response"]
         assert response["status"] == 503
         assert json.loads(response["body"])["error"] == "temporarily_unavailable"
         headers = dict(response["headers"])
         assert int(headers["retry-after"]) >= 1
         assert "www-authenticate" not in headers
-
-
-DOWN = "https://down.test"
-
-
-def unverifiable(issuer: str) -> str:
-    from e2e.harness.tokens import TokenSpec, mint
-
-    return mint(TokenSpec(), issuer, SigningKey.generate())
 
 
 @pytest.mark.parametrize("workers", [1, 2])
