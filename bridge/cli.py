@@ -194,6 +194,8 @@ def _read_token(source: str | None) -> str | None:
 def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
     from bridge.tokens import json_strict  # noqa: PLC0415
 
+    if options.assume_verified and options.token:
+        raise _UsageError("--assume-verified FILE takes the place of --token: give one of them")
     source = options.assume_verified or options.token
     if not source:
         raise _UsageError("--assume-verified needs a JSON file of claims")
@@ -208,7 +210,11 @@ def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
 
 def _read(source: str, what: str) -> str:
     try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
+        if source != "-":
+            return Path(source).read_text("utf-8")
+        if sys.stdin is None:
+            raise _UsageError(f"{source}: {what} cannot be read: stdin is closed")
+        return sys.stdin.buffer.read().decode("utf-8")  # whatever the locale's encoding
     except OSError as error:
         raise _UsageError(f"{source}: {what} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
