@@ -260,7 +260,7 @@ class TokenCacheSection(Section):
 
 
 class LogSection(Section):
-    """What is logged on stdout, and how."""
+    """What is logged on stdout, and how. A change needs a restart."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged. Default info."
@@ -284,7 +284,7 @@ class FileSection(Section):
     drain_timeout: Annotated[int, *f.seconds(0, 3600)] = Field(
         default=10,
         description="How long requests in hand are given after SIGTERM, a duration of at most 1h."
-        " Default 10s.",
+        " A change needs a restart. Default 10s.",
     )
     unavailable_status: f.UnavailableStatus = Field(
         default=503,
