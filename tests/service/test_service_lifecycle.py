@@ -111,7 +111,7 @@ def test_drain_finishes_the_question_in_hand_and_ends_readiness(
                 service.ask(question())
             assert not in_hand.done()
             assert in_hand.result(SECONDS)["response"]["status"] == 503
-        assert service.process.stop() == 0
+        assert service.process.wait() == 0
         told = [json.loads(line)["event"] for line in service.stdout().splitlines()]
         assert [event for event in told if event in ("drain_started", "service_stopped")] == [
             "drain_started",
