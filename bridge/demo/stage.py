@@ -114,9 +114,7 @@ class Stage:
         await starting.enter_async_context(self.children)
         await self._start_bridge()
         await self._start_envoy(envoy, port_of(api_socket), page_origin)
-        settings = PageSettings(
-            page_origin, self.gateway, self.issuer, page.client_id, READ_SCOPE
-        )
+        settings = PageSettings(page_origin, self.gateway, self.issuer, page.client_id, READ_SCOPE)
         await starting.enter_async_context(serving(page_app(settings), page_socket))
         self.addresses = {
             "page": f"{page_origin}/",
