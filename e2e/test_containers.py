@@ -13,7 +13,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 import yaml
@@ -40,7 +40,7 @@ _START_SECONDS = 30
 _STORY_MAX_AGE_SECONDS = 5
 
 
-def unavailable(reason: str) -> None:
+def unavailable(reason: str) -> NoReturn:
     """Skip; or fail, where `make e2e-docker` has promised an engine."""
     if os.environ.get("E2E_ENGINE") == "required":
         pytest.fail(reason)
@@ -53,7 +53,6 @@ def engine() -> Iterator[Engine]:
         engine = Engine()
     except NoEngineError as error:
         unavailable(str(error))
-        raise
     with engine:
         for image in (BRIDGE_IMAGE, ENVOY_IMAGE):
             if engine.image(image) is None:
@@ -313,7 +312,7 @@ def _compose_command() -> list[str]:
     if plugin.returncode == 0:
         return ["docker", "compose"]
     if shutil.which("docker-compose") is None:
-        unavailable("neither docker compose nor docker-compose is installed")
+        pytest.skip("neither docker compose nor docker-compose is installed")
     return ["docker-compose"]
 
 
