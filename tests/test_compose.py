@@ -1,4 +1,4 @@
-"""`compose.yaml` and the `Dockerfile`, without an engine: they fit the files that they are made of."""
+"""`compose.yaml` and the `Dockerfile`, without an engine: they fit what they are made of."""
 
 from __future__ import annotations
 
