@@ -328,11 +328,16 @@ async def test_compose_shows_the_page_and_plays_the_story(compose: None) -> None
     # The API's public operation passes Envoy and the bridge: all four are there.
     wait_until(lambda: _status(gateway, "/health") == 200, seconds=_START_SECONDS, what="the API")
     settings = exchange(page, Request(target="/settings.json", host=str(page)).raw())
+    asked = Request(target="/accounts", host=str(gateway), headers=(("Origin", PAGE),))
+    denial = exchange(gateway, asked.raw())
     started = time.monotonic()
 
     await play(GATEWAY, ISSUER, STORY_CLIENT, _STORY_MAX_AGE_SECONDS)
 
     assert time.monotonic() - started > _STORY_MAX_AGE_SECONDS
+    assert denial is not None
+    assert denial.status == 401
+    assert denial.values("access-control-allow-origin") == [PAGE]
     assert settings is not None
     assert json.loads(settings.body)["gateway"] == GATEWAY
 
