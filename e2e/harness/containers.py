@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ BRIDGE_IMAGE = os.environ.get("E2E_BRIDGE_IMAGE") or "stepup-bridge:dev"
 ENVOY_IMAGE = os.environ.get("E2E_ENVOY_IMAGE") or "envoyproxy/envoy:v1.40.0"
 KONG_IMAGE = os.environ.get("E2E_KONG_IMAGE") or "kong:3.9.1"
 
+_DEFAULT_HOST = "unix:///var/run/docker.sock"
 _LABEL = "stepup-bridge.e2e"
 _STOP_SECONDS = 15
 
@@ -95,8 +97,9 @@ class Engine:
 
     def __init__(self) -> None:
         try:
+            _probe()
             self._client = docker.from_env(timeout=60)
-        except DockerException as error:
+        except (DockerException, OSError) as error:
             raise NoEngineError(f"no container engine: {error}") from None
         self._run = uuid.uuid4().hex[:12]
         try:
@@ -176,3 +179,15 @@ class Engine:
             raise AssertionError(f"something of the run stays on the engine: {error}") from error
         finally:
             self._client.close()
+
+
+def _probe() -> None:
+    """Connect to the engine's Unix socket; the SDK leaves one open when nobody answers.
+
+    Raises:
+        OSError: Nobody does.
+    """
+    scheme, _, path = (os.environ.get("DOCKER_HOST") or _DEFAULT_HOST).partition("://")
+    if scheme == "unix":
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
