@@ -1,1 +1,1 @@
-"""Tests of the token room; a package, so that its conftest has a name of its own."""
+"""The tests of tokens: a package, since they share an issuer and fixtures."""

@@ -9,7 +9,9 @@ import pytest
 
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.keys import KeySet, KeySource
-from tokens.tokens_issuer import Clock, IssuerServer, Reports, serving
+from .tokens_issuer import Clock, IssuerServer, Reports, serving
+
+from .tokens_issuer import Clock, IssuerServer, Reports, serving
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from bridge.errors import IssuerError, TokenError
 from bridge.tokens.keys import FetchReport, KeySet, KeySource, refresh_after
-from tokens.tokens_issuer import (
+
+from .tokens_issuer import (
     PATIENCE_SECONDS,
     Answer,
     Clock,

@@ -22,7 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 
 from bridge.tokens.fetch import Fetcher, FetchError
 from bridge.tokens.metadata import discover_jwks_uri, metadata_urls
-from tokens.tokens_issuer import (
+
+from .tokens_issuer import (
     PATIENCE_SECONDS,
     Answer,
     Clock,

@@ -19,7 +19,18 @@ from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.keys import KeySet, KeySource
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
-from tokens.tokens_issuer import (
+from .tokens_issuer import (
+    NOW,
+    PATIENCE_SECONDS,
+    Clock,
+    Gate,
+    IssuerServer,
+    Reports,
+    SigningKey,
+    raw,
+)
+
+from .tokens_issuer import (
     NOW,
     PATIENCE_SECONDS,
     Clock,
