@@ -224,4 +224,4 @@ def _address(text: str) -> Address:
     if text.startswith("unix:"):
         return Unix(Path(text.removeprefix("unix:")))
     host, _, port = text.rpartition(":")
-    return Tcp(int(port), host)
+    return Tcp(int(port), host.strip("[]"))

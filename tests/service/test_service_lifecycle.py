@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -159,6 +160,24 @@ def test_host_without_an_address_is_one_line_and_status_1(directory: Path) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("stepup-bridge: cannot listen on nowhere.invalid:1: ")
     assert done.stderr.count("\n") == 1
+
+
+def has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on loopback")
+def test_ipv6_address_is_told_as_it_is_written(directory: Path) -> None:
+    listen = {"authz": "[::1]:0", "admin": "127.0.0.1:0"}
+    with Service(directory, policy(listen=listen)) as service:
+        (started,) = service.events("service_started")
+        assert re.fullmatch(r"\[::1\]:[1-9]\d*", started["authz"])
+        assert service.challenge().startswith('Bearer realm="payments"')
 
 
 def unix_policy(directory: Path) -> dict[str, Any]:
