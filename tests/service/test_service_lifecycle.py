@@ -288,8 +288,10 @@ def test_worker_that_hangs_is_missed_until_it_goes_on(two_workers: Service) -> N
     assert children_of(two_workers.pid) == workers
 
 
-def test_killed_worker_is_replaced_and_no_counter_falls(two_workers: Service) -> None:
-    two_workers.ask(question())
+def test_killed_worker_is_replaced_and_no_counter_falls(
+    two_workers: Service, signing_key: SigningKey
+) -> None:
+    ask_each_worker(two_workers, question(authorization=bearer(signing_key)))
     before = two_workers.samples()
     workers = children_of(two_workers.pid)
     assert len(workers) == 2
