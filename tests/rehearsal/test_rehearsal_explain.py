@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -447,14 +447,6 @@ def test_text_for_people_tells_each_step_and_the_response(
     ):
         assert line in lines
     assert any(line.startswith("    www-authenticate: Bearer realm=") for line in lines)
-
-
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    issuer = Issuer()
-    issuer.start()
-    yield issuer
-    issuer.stop()
 
 
 def with_issuer(directory: Path, issuer: Issuer) -> Path:

@@ -58,14 +58,6 @@ def directory(tmp_path: Path, signing_key: SigningKey) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    issuer = Issuer()
-    issuer.start()
-    yield issuer
-    issuer.stop()
-
-
 def waiting_policy(issuer: Issuer, **top_level: Any) -> dict[str, Any]:
     entry = {"issuer": issuer.url, "audiences": [AUDIENCE], "jwks_uri": issuer.jwks_uri}
     return policy(
@@ -112,6 +104,7 @@ def test_drain_finishes_the_question_in_hand_and_ends_readiness(
                 service.ask(question())
             assert not in_hand.done()
             assert in_hand.result(SECONDS)["response"]["status"] == 503
+        wait_until(lambda: not service.process.running, seconds=SECONDS, what="the end")
         assert service.process.stop() == 0
         told = [json.loads(line)["event"] for line in service.stdout().splitlines()]
         assert [event for event in told if event in ("drain_started", "service_stopped")] == [
@@ -314,6 +307,23 @@ def test_killed_worker_is_replaced_and_no_counter_falls(
     for sample, value in before.items():
         if "_total" in sample or "_count" in sample:
             assert after[sample] >= value, sample
+
+
+def test_worker_that_dies_beside_a_broken_file_waits_for_a_good_one(two_workers: Service) -> None:
+    refused = 'stepup_config_loads_total{outcome="refused"}'
+    before = two_workers.metric(refused)
+    write_config(two_workers.file, "broken")
+    wait_until(lambda: two_workers.metric(refused) > before, seconds=SECONDS, what="a refusal")
+    os.kill(min(children_of(two_workers.pid)), signal.SIGKILL)
+    wait_until(
+        lambda: two_workers.readiness()["missing"] == {"workers": "1 of 2 answer"},
+        seconds=SECONDS,
+        what="the missing worker",
+    )
+    assert two_workers.ask(question())["allow"] is False
+    write_config(two_workers.file, policy(workers=2))
+    two_workers.wait_until_ready()
+    assert two_workers.readiness()["config"]["refused"] is False
 
 
 def test_workers_end_with_their_parent(directory: Path) -> None:
