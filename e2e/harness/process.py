@@ -61,11 +61,6 @@ class Process:
             self._process.kill()
             return self._process.wait(seconds)
 
-    def wait(self, seconds: float = 15) -> int:
-        """Wait until it has ended by itself, and give the exit status."""
-        assert self._process is not None
-        return self._process.wait(seconds)
-
     def kill(self) -> None:
         """End it without a chance to say goodbye."""
         if self.running:

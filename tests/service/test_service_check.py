@@ -210,6 +210,16 @@ def test_chunked_question_is_read_and_bounded(service: Service) -> None:
     assert_problem(service.send(chunked(padded(LIMIT_BYTES + 1))), "")
 
 
+@pytest.mark.parametrize(
+    "line", [b"Content-Encoding: gzip", b"Content-Type: text/plain", b"Expect: 100-continue"]
+)
+def test_question_is_read_as_it_is_whatever_its_headers_say(service: Service, line: bytes) -> None:
+    body = encoded()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\n%b\r\nContent-Length: %d\r\n\r\n"
+    reply = service.send(head % (line, len(body)) + body)
+    assert reply.status == 200
+
+
 def test_body_that_does_not_arrive_is_not_waited_for(service: Service) -> None:
     head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
     started = time.monotonic()
