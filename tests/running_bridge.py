@@ -21,7 +21,7 @@ ISSUER = "https://login.test"
 DOWN_ISSUER = "https://down.test"
 HOST = "api.test"
 PWD, MFA, PHR = "urn:example:pwd", "urn:example:mfa", "urn:example:phr"
-SECONDS = 15
+SECONDS = 40
 """How long a test waits for anything; far more than it ever takes."""
 
 OPERATIONS: list[dict[str, Any]] = [
