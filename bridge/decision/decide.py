@@ -6,9 +6,9 @@ never gets as far as a decision about a token.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bridge.errors import IssuerError, RequestError, TokenError
 from bridge.policy.operations import Api, Operation
@@ -58,8 +58,7 @@ class Unmet:
 _NOTHING = Unmet()
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer to one check.
 
     Attributes:
@@ -103,7 +102,7 @@ class Decision:
 def decide_malformed(fault: RequestError, api: Api | None = None) -> Decision:
     """Row 1: the request is malformed or ambiguous. Monitor mode does not spare it."""
     denial = _deny(Row.MALFORMED_REQUEST, fault.reason, fault.description, api, None)
-    return replace(denial, allow=False, would_deny=False)
+    return denial._replace(allow=False, would_deny=False)
 
 
 def decide_without_api(unmatched_host: Literal["deny", "allow"]) -> Decision:
@@ -151,11 +150,14 @@ def decide_on_token(
     unmet = find_unmet(demanded, finding, now)
     if unmet.acr or unmet.max_age:
         reason, text = _STEP_UP[unmet.acr, unmet.max_age]
+        if finding.is_machine and api.machine_tokens == "forbid":
+            denial = _deny(Row.STEP_UP, "machine_token", _USER_REQUIRED, api, operation)
+            return denial._replace(requirement=demanded, unmet=unmet, token=finding, status=403)
         denial = _deny(Row.STEP_UP, reason, text, api, operation)
-        return replace(denial, requirement=demanded, unmet=unmet, token=finding)
+        return denial._replace(requirement=demanded, unmet=unmet, token=finding)
     if unmet.scopes:
         denial = _deny(Row.SCOPE, "scope_missing", _SCOPE_REQUIRED, api, operation)
-        return replace(denial, requirement=demanded, unmet=unmet, token=finding)
+        return denial._replace(requirement=demanded, unmet=unmet, token=finding)
     return Decision(True, Row.MET, "requirement_met", api, operation, demanded, token=finding)
 
 
@@ -170,12 +172,12 @@ def _decide_unverified(
     match finding:
         case None:
             denial = _deny(Row.NO_CREDENTIALS, "no_credentials", _TOKEN_REQUIRED, api, operation)
-            return replace(denial, requirement=demanded)
+            return denial._replace(requirement=demanded)
         case RequestError(reason=reason, description=text):
             return _deny(Row.MALFORMED_CREDENTIALS, reason, text, api, operation)
         case IssuerError(reason=reason, retry_after_seconds=seconds):
             denial = _deny(Row.ISSUER_AT_FAULT, reason, _UNAVAILABLE, api, operation)
-            return replace(denial, status=unavailable_status, retry_after_seconds=seconds)
+            return denial._replace(status=unavailable_status, retry_after_seconds=seconds)
         case TokenError(reason=reason):
             text = _TOKEN_EXPIRED if reason == "token_expired" else _TOKEN_INVALID
             return _deny(Row.INVALID_TOKEN, reason, text, api, operation)
@@ -184,7 +186,7 @@ def _decide_unverified(
 def decide_unavailable(unavailable_status: int) -> Decision:
     """Row 8 for a defect of the bridge itself: nobody is let in, and nobody is sent to log in."""
     denial = _deny(Row.ISSUER_AT_FAULT, "check_failed", _UNAVAILABLE, None, None)
-    return replace(denial, status=unavailable_status, retry_after_seconds=1)
+    return denial._replace(status=unavailable_status, retry_after_seconds=1)
 
 
 def find_unmet(requirement: Requirement, token: AccessToken, now: int) -> Unmet:
@@ -206,7 +208,7 @@ def satisfies_acr(token: AccessToken, acr_values: tuple[str, ...]) -> bool:
 
     Spec: RFC 9470 §3 ("one of which the protected resource requires").
     """
-    return not acr_values or any(acr in acr_values for acr in token.acr)
+    return not acr_values or not set(acr_values).isdisjoint(token.acr)
 
 
 def is_fresh(token: AccessToken, max_age: int, now: int) -> bool:
@@ -268,6 +270,7 @@ _UNAVAILABLE = "The access token cannot be verified at the moment"
 _TOKEN_EXPIRED = "The access token expired"
 _TOKEN_INVALID = "The access token is invalid"
 _SCOPE_REQUIRED = "The request requires more scopes than the access token grants"
+_USER_REQUIRED = "A user must authenticate for this, and the access token stands for none"
 _STEP_UP = {  # unmet acr, unmet max_age: reason and text
     (True, False): ("acr_unmet", "A different authentication level is required"),
     (False, True): ("max_age_unmet", "More recent authentication is required"),

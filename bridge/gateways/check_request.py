@@ -63,21 +63,14 @@ def check_request(
     for name in _METHOD_OVERRIDE_HEADERS:
         overrides += headers.getall(name, ())
     cross_origin = bool(headers.getall("origin", ()))
-    request_ids = headers.getall("x-request-id", ())
+    preflight = (
+        cross_origin
+        and method == "OPTIONS"
+        and bool(headers.getall("access-control-request-method", ()))
+    )
+    ids = headers.getall("x-request-id", ())
+    request_id = ids[0] if ids and _REQUEST_ID.fullmatch(ids[0]) else None
+    credentials = headers.getall("authorization", ())
     return CheckRequest(
-        gateway=gateway,
-        method=method,
-        hosts=hosts,
-        target=target,
-        authorization=headers.getall("authorization", ()),
-        method_overrides=overrides,
-        cross_origin=cross_origin,
-        preflight=(
-            cross_origin
-            and method == "OPTIONS"
-            and bool(headers.getall("access-control-request-method", ()))
-        ),
-        request_id=(
-            request_ids[0] if request_ids and _REQUEST_ID.fullmatch(request_ids[0]) else None
-        ),
+        gateway, method, hosts, target, credentials, overrides, cross_origin, preflight, request_id
     )

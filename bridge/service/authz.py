@@ -12,13 +12,13 @@ from aiohttp import web
 
 from bridge.decision.decide import Decision, decide_unavailable
 from bridge.decision.resource_metadata import WELL_KNOWN_PATH
-from bridge.decision.response import Response
 from bridge.errors import RequestError
 from bridge.gateways import envoy, native
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.service.log import CheckLog
 from bridge.service.openapi import openapi_document
+from bridge.service.reply import Reply
 from bridge.service.runtime import Runtime
 
 # A long path, query or token must reach the rules, not the parser's own limits.
@@ -79,7 +79,7 @@ class AuthzHandler:
         question = envoy.read_request(request.method, target, request.headers)
         decision = await self._decide(question)
         reply = envoy.reply(decision, question, self._runtime.checker.nobody)
-        return _response(reply)
+        return Reply(reply)
 
     async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "POST":
@@ -139,12 +139,6 @@ def describe(defect: BaseException) -> dict[str, Any]:
         "type": type(defect).__name__,
         "place": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }
-
-
-def _response(reply: Response) -> web.Response:
-    return web.Response(
-        status=reply.status, body=reply.body.encode("ascii"), headers=(*reply.headers, _SERVER)
-    )
 
 
 async def _read_body(request: web.BaseRequest) -> bytes:

@@ -30,6 +30,15 @@ from bridge.tokens.identity import IdentityHeaders
 class Verifier(Protocol):
     """Turns credentials into an access token, or raises; see `tokens.verifier.TokenVerifier`."""
 
+    def find(
+        self,
+        credentials: Credentials,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken | None:
+        """Give a token that was verified before."""
+
     async def verify(
         self,
         credentials: Credentials,
@@ -89,15 +98,13 @@ class Checker:
         decision = decide_without_token(api, operation, preflight=request.preflight)
         if decision is not None:
             return Checked(decision, template=template)
-        finding = await self._examine(request.authorization, api, now)
+        finding: Finding = None
+        try:
+            credentials = read_credentials(request.authorization)
+            if credentials is not None:
+                asked = (credentials, api.issuers, api.audiences, now)
+                finding = self._verifier.find(*asked) or await self._verifier.verify(*asked)
+        except (RequestError, TokenError, IssuerError) as fault:
+            finding = fault
         status = self.config.unavailable_status
         return Checked(decide_on_token(api, operation, finding, now, status), finding, template)
-
-    async def _examine(self, authorization: Sequence[str], api: Api, now: int) -> Finding:
-        try:
-            credentials = read_credentials(authorization)
-            if credentials is None:
-                return None
-            return await self._verifier.verify(credentials, api.issuers, api.audiences, now)
-        except (RequestError, TokenError, IssuerError) as fault:
-            return fault

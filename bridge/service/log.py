@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import sys
 import time
+from functools import lru_cache
 from typing import Any, BinaryIO
 
-import orjson
 import structlog
 
 from bridge.config.settings import LogSettings
@@ -24,7 +25,7 @@ EVENTS = {
     "check_failed": "a check hit a defect of the bridge and was refused as row 8",
     "config_loaded": "a configuration took over",
     "config_refused": "a changed configuration has problems and changes nothing",
-    "config_needs_restart": "a changed `listen` or `workers` waits for a restart",
+    "config_needs_restart": "a changed `listen`, `workers`, `drain_timeout` or `log` waits",
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
     "service_started": "the listeners are open",
@@ -39,7 +40,6 @@ Log = structlog.stdlib.BoundLogger | Any
 
 
 _FLUSH_SECONDS = 0.05
-_LEAST_AGE = -(2**53)  # an `auth_time` far in the future must not overflow the encoder
 
 
 class _LineLogger:
@@ -54,13 +54,15 @@ class _LineLogger:
         self._flush_due = False
 
     def msg(self, line: str) -> None:
-        self.write(line.encode("utf-8", "backslashreplace"))
+        self.write(line.encode("utf-8", "backslashreplace") + b"\n")
         self._flush()
 
     def write(self, line: bytes) -> None:
-        """Write a line soon."""
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.write(line + b"\n")
+        """Write a line, with its end, soon."""
+        try:  # noqa: SIM105 `suppress` costs more than the rest
+            self._stream.write(line)
+        except (OSError, ValueError):
+            pass
         if not self._flush_due:
             self._flush_due = True
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
@@ -100,7 +102,7 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
 class CheckLog:
     """The one line of each check (spec §9).
 
-    It is written at every request: as JSON without structlog's machinery, a few times cheaper.
+    It is written at every request, so as JSON it is put together from parts that repeat.
 
     Args:
         log: The log of everything else, which writes the line in other formats.
@@ -112,8 +114,6 @@ class CheckLog:
         self._lines = _LineLogger(stream or sys.stdout.buffer)
         self._is_off = settings.level not in ("debug", "info")
         self._is_json = settings.format == "json"
-        self._second = 0
-        self._second_text = ""
 
     def write(
         self, request: CheckRequest, decision: Decision, now: int, duration_seconds: float
@@ -125,51 +125,92 @@ class CheckLog:
         """
         if self._is_off:
             return
-        fields = _fields(request, decision, now, duration_seconds)
-        if not self._is_json:
-            self._log.info("check_decided", **fields)
-            return
-        fields["event"] = "check_decided"
-        fields["level"] = "info"
-        fields["timestamp"] = self._timestamp(time.time())
-        self._lines.write(orjson.dumps(fields))
+        api, operation, token = decision.api, decision.operation, decision.token
+        decided = (
+            request.gateway,
+            request.method if decision.reason != "method_malformed" else None,
+            None if api is None else api.name,
+            None if operation is None else operation.name,
+            decision.outcome,
+            200 if decision.allow else decision.status,
+            decision.error,
+            decision.reason,
+        )
+        bearer = (None, None, ()) if token is None else (token.iss, token.client_id, token.acr)
+        age = None if token is None or token.auth_time is None else now - token.auth_time
+        if self._is_json:
+            request_id = "null" if request.request_id is None else f'"{request.request_id}"'
+            self._lines.write(
+                f"{_decision_json(*decided)}{_bearer_json(*bearer)}"
+                f'"auth_age_seconds":{"null" if age is None else age},'
+                f'"duration_ms":{duration_seconds * 1000:.3f},"request_id":{request_id},'
+                f'"timestamp":"{_iso_time(time.time())}"}}\n'.encode()
+            )
+        else:
+            self._log.info(
+                "check_decided",
+                **_decision_fields(*decided),
+                **_bearer_fields(*bearer),
+                auth_age_seconds=age,
+                duration_ms=round(duration_seconds * 1000, 3),
+                request_id=request.request_id,
+            )
 
-    def _timestamp(self, instant: float) -> str:
-        """Write an instant as structlog does; the second's part is kept for a second."""
-        second = int(instant)
-        if second != self._second:
-            self._second = second
-            self._second_text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._second_text}.{int((instant - second) * 1e6):06d}Z"
 
-
-def _fields(
-    request: CheckRequest, decision: Decision, now: int, duration_seconds: float
+def _decision_fields(
+    gateway: str,
+    method: str | None,
+    api: str | None,
+    operation: str | None,
+    decision: str,
+    status: int,
+    error: str | None,
+    reason: str,
 ) -> dict[str, Any]:
-    api, operation, token = decision.api, decision.operation, decision.token
-    fields: dict[str, Any] = {
-        "gateway": request.gateway,
-        "method": request.method if decision.reason != "method_malformed" else None,
-        "api": None if api is None else api.name,
-        "operation": None if operation is None else operation.name,
-        "decision": decision.outcome,
-        "status": 200 if decision.allow else decision.status,
-        "error": decision.error,
-        "reason": decision.reason,
-        "issuer": None,
-        "client_id": None,
-        "acr": None,
-        "auth_age_seconds": None,
-        "duration_ms": round(duration_seconds * 1000, 3),
-        "request_id": request.request_id,
+    return {
+        "gateway": gateway,
+        "method": method,
+        "api": api,
+        "operation": operation,
+        "decision": decision,
+        "status": status,
+        "error": error,
+        "reason": reason,
     }
-    if token is not None:
-        fields["issuer"] = token.iss
-        fields["client_id"] = token.client_id
-        fields["acr"] = " ".join(token.acr) or None
-        if token.auth_time is not None:
-            fields["auth_age_seconds"] = max(now - token.auth_time, _LEAST_AGE)
-    return fields
+
+
+def _bearer_fields(
+    issuer: str | None, client_id: str | None, acr: tuple[str, ...]
+) -> dict[str, Any]:
+    return {"issuer": issuer, "client_id": client_id, "acr": " ".join(acr) or None}
+
+
+@lru_cache(maxsize=1024)
+def _decision_json(*decided: Any) -> str:
+    """Write the members that say what was decided, and the comma after them."""
+    return (
+        _dump({"event": "check_decided", "level": "info", **_decision_fields(*decided)})[:-1] + ","
+    )
+
+
+@lru_cache(maxsize=1024)
+def _bearer_json(*bearer: Any) -> str:
+    """Write the members that say whose token it is, and the comma after them."""
+    return _dump(_bearer_fields(*bearer))[1:-1] + ","
+
+
+def _dump(fields: dict[str, Any]) -> str:
+    return json.dumps(fields, separators=(",", ":"))
+
+
+def _iso_time(instant: float) -> str:
+    """Write an instant as structlog does."""
+    return f"{_iso_second(int(instant))}.{int(instant * 1e6) % 1_000_000:06d}Z"
+
+
+@lru_cache(maxsize=2)
+def _iso_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
 
 
 def silent_log() -> Any:

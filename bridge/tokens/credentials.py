@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bridge.errors import RequestError
 
@@ -14,8 +13,7 @@ MAX_TOKEN_BYTES = 16 * 1024
 _B64TOKEN_BYTES = (string.ascii_letters + string.digits + "-._~+/").encode()
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(NamedTuple):
     """An access token as it was presented, unverified.
 
     Attributes:

@@ -57,6 +57,39 @@ class TokenVerifier:
         self._hits = self._misses = 0
         return counts
 
+    def find(
+        self,
+        credentials: Credentials,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken | None:
+        """Give the token if it was verified before and still holds.
+
+        Args:
+            issuers: The API's issuers.
+            audiences: The API's audiences; None: those of the token's issuer.
+            now: Current time, epoch seconds.
+
+        Returns:
+            None where it must be verified.
+
+        Raises:
+            TokenError: A good token, but not for this API.
+        """
+        if credentials.scheme != "bearer":
+            return None
+        entry = self._cache.find(_digest(credentials), now)
+        if entry is None:
+            return None
+        token, issuer = entry.token, entry.issuer
+        if self._issuers.get(token.iss) is not issuer:
+            return None
+        self._hits += 1
+        _require_issuer(token.iss, issuers)
+        check_audience(token.aud, audiences, issuer.settings)
+        return token
+
     async def verify(
         self,
         credentials: Credentials,
@@ -64,12 +97,9 @@ class TokenVerifier:
         audiences: tuple[str, ...] | None,
         now: int,
     ) -> AccessToken:
-        """Verify an access token for an API.
+        """Verify a token that `find` does not know, and keep it.
 
-        Args:
-            issuers: The API's issuers.
-            audiences: The API's audiences; None: those of the token's issuer.
-            now: Current time, epoch seconds.
+        Args: As of `find`.
 
         Raises:
             TokenError: The token is unusable.
@@ -77,24 +107,10 @@ class TokenVerifier:
 
         Waits for the network only for a kid that is not known.
         """
+        self._misses += 1
         if credentials.scheme != "bearer":
             raise TokenError("cnf", "dpop_not_supported")
-        digest = sha256(credentials.token.encode("ascii")).digest()
-        entry = self._cache.find(digest, now)
-        if entry is not None and self._issuers.get(entry.token.iss) is entry.issuer:
-            self._hits += 1
-            token, issuer = entry.token, entry.issuer
-            _require_issuer(token.iss, issuers)
-        else:
-            self._misses += 1
-            token, issuer = await self._verify_new(credentials.token, digest, issuers, now)
-        check_audience(token.aud, audiences, issuer.settings)
-        return token
-
-    async def _verify_new(
-        self, token: str, digest: bytes, issuers: Sequence[str], now: int
-    ) -> tuple[AccessToken, Issuer]:
-        jwt = read_jwt(token)
+        jwt = read_jwt(credentials.token)
         if jwt is None:
             raise TokenError("format", "token_opaque")
         issuer = self._select_issuer(jwt, issuers)
@@ -103,9 +119,10 @@ class TokenVerifier:
         keys = issuer.keys.find(kid) or await issuer.keys.find_or_fetch(kid)
         key = verify_signature(jwt, keys)
         aud = check_claims(jwt.claims, jwt.header.typ, issuer.settings, now)
-        verified = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
-        self._cache.add(digest, verified, issuer, key, now)
-        return verified, issuer
+        token = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
+        self._cache.add(_digest(credentials), token, issuer, key, now)
+        check_audience(aud, audiences, issuer.settings)
+        return token
 
     def _select_issuer(self, jwt: UnverifiedJwt, issuers: Sequence[str]) -> Issuer:
         """Let the unverified `iss` select, but only among the API's issuers."""
@@ -114,6 +131,10 @@ class TokenVerifier:
             raise TokenError("iss", "token_issuer_not_accepted")
         _require_issuer(iss, issuers)
         return self._issuers[iss]
+
+
+def _digest(credentials: Credentials) -> bytes:
+    return sha256(credentials.token.encode()).digest()
 
 
 def _require_issuer(iss: str, issuers: Sequence[str]) -> None:

@@ -94,14 +94,13 @@ def denial(  # one row of the table, in enforce mode
 DENIALS_ON_TOKEN = [
     pytest.param(
         None,
-        replace(
-            denial(
-                Row.NO_CREDENTIALS,
-                401,
-                "unauthorized",
-                "no_credentials",
-                "An access token is required",
-            ),
+        denial(
+            Row.NO_CREDENTIALS,
+            401,
+            "unauthorized",
+            "no_credentials",
+            "An access token is required",
+        )._replace(
             requirement=TRANSFER,
         ),
         id="row-6-no-credentials",
@@ -119,14 +118,13 @@ DENIALS_ON_TOKEN = [
     ),
     pytest.param(
         AT_FAULT,
-        replace(
-            denial(
-                Row.ISSUER_AT_FAULT,
-                503,
-                "temporarily_unavailable",
-                "keys_unavailable",
-                "The access token cannot be verified at the moment",
-            ),
+        denial(
+            Row.ISSUER_AT_FAULT,
+            503,
+            "temporarily_unavailable",
+            "keys_unavailable",
+            "The access token cannot be verified at the moment",
+        )._replace(
             retry_after_seconds=7,
         ),
         id="row-8-issuer-at-fault",
@@ -151,14 +149,13 @@ DENIALS_ON_TOKEN = [
     ),
     pytest.param(
         WEAK,
-        replace(
-            denial(
-                Row.STEP_UP,
-                401,
-                "insufficient_user_authentication",
-                "acr_unmet",
-                "A different authentication level is required",
-            ),
+        denial(
+            Row.STEP_UP,
+            401,
+            "insufficient_user_authentication",
+            "acr_unmet",
+            "A different authentication level is required",
+        )._replace(
             requirement=TRANSFER,
             unmet=Unmet(acr=True),
             token=WEAK,
@@ -167,14 +164,13 @@ DENIALS_ON_TOKEN = [
     ),
     pytest.param(
         STALE,
-        replace(
-            denial(
-                Row.STEP_UP,
-                401,
-                "insufficient_user_authentication",
-                "max_age_unmet",
-                "More recent authentication is required",
-            ),
+        denial(
+            Row.STEP_UP,
+            401,
+            "insufficient_user_authentication",
+            "max_age_unmet",
+            "More recent authentication is required",
+        )._replace(
             requirement=TRANSFER,
             unmet=Unmet(max_age=True),
             token=STALE,
@@ -183,14 +179,13 @@ DENIALS_ON_TOKEN = [
     ),
     pytest.param(
         replace(WEAK, auth_time=None, scopes=frozenset()),
-        replace(
-            denial(
-                Row.STEP_UP,
-                401,
-                "insufficient_user_authentication",
-                "acr_and_max_age_unmet",
-                "A different authentication level and more recent authentication are required",
-            ),
+        denial(
+            Row.STEP_UP,
+            401,
+            "insufficient_user_authentication",
+            "acr_and_max_age_unmet",
+            "A different authentication level and more recent authentication are required",
+        )._replace(
             requirement=TRANSFER,
             unmet=Unmet(acr=True, max_age=True, scopes=("payments:write", "payments:read")),
             token=replace(WEAK, auth_time=None, scopes=frozenset()),
@@ -199,14 +194,13 @@ DENIALS_ON_TOKEN = [
     ),
     pytest.param(
         NARROW,
-        replace(
-            denial(
-                Row.SCOPE,
-                403,
-                "insufficient_scope",
-                "scope_missing",
-                "The request requires more scopes than the access token grants",
-            ),
+        denial(
+            Row.SCOPE,
+            403,
+            "insufficient_scope",
+            "scope_missing",
+            "The request requires more scopes than the access token grants",
+        )._replace(
             requirement=TRANSFER,
             unmet=Unmet(scopes=("payments:write",)),
             token=NARROW,
@@ -228,7 +222,7 @@ def test_row_1_a_malformed_request_is_denied() -> None:
         operation=None,
     )
     assert decide_malformed(fault) == expected
-    assert decide_malformed(fault, API) == replace(expected, api=API)
+    assert decide_malformed(fault, API) == expected._replace(api=API)
 
 
 def test_row_1_is_not_spared_by_monitor_mode() -> None:
@@ -336,7 +330,7 @@ def test_monitor_mode_allows_and_says_what_would_have_been(
     finding: Finding, expected: Decision
 ) -> None:
     decision = decide_on_token(MONITORED, PAY, finding, NOW)
-    assert decision == replace(expected, api=MONITORED, allow=True, would_deny=True)
+    assert decision == expected._replace(api=MONITORED, allow=True, would_deny=True)
     assert decision.outcome == "would_deny"
 
 
@@ -344,7 +338,7 @@ def test_monitor_mode_allows_a_request_to_no_operation() -> None:
     decision = decide_without_token(MONITORED, None, preflight=False)
     enforced = decide_without_token(API, None, preflight=False)
     assert enforced is not None
-    assert decision == replace(enforced, api=MONITORED, allow=True, would_deny=True)
+    assert decision == enforced._replace(api=MONITORED, allow=True, would_deny=True)
 
 
 def test_monitor_mode_changes_no_allow() -> None:
@@ -372,7 +366,7 @@ def test_row_12_any_valid_token_meets_an_operation_without_demands() -> None:
 
 @pytest.mark.parametrize("status", [403, 429])
 def test_row_8_has_the_configured_status_and_no_other_row_has(status: int) -> None:
-    expected = replace(decide_on_token(API, PAY, AT_FAULT, NOW), status=status)
+    expected = decide_on_token(API, PAY, AT_FAULT, NOW)._replace(status=status)
     assert decide_on_token(API, PAY, AT_FAULT, NOW, status) == expected
     for finding in (None, MALFORMED, INVALID, WEAK, NARROW, TOKEN):
         usual = decide_on_token(API, PAY, finding, NOW)
@@ -381,16 +375,15 @@ def test_row_8_has_the_configured_status_and_no_other_row_has(status: int) -> No
 
 @pytest.mark.parametrize("status", [503, 403])
 def test_a_defect_of_the_bridge_lets_nobody_in(status: int) -> None:
-    assert decide_unavailable(status) == replace(
-        denial(
-            Row.ISSUER_AT_FAULT,
-            503,
-            "temporarily_unavailable",
-            "check_failed",
-            "The access token cannot be verified at the moment",
-            api=None,
-            operation=None,
-        ),
+    assert decide_unavailable(status) == denial(
+        Row.ISSUER_AT_FAULT,
+        503,
+        "temporarily_unavailable",
+        "check_failed",
+        "The access token cannot be verified at the moment",
+        api=None,
+        operation=None,
+    )._replace(
         status=status,
         retry_after_seconds=1,
     )
@@ -557,3 +550,33 @@ def test_the_row_follows_from_what_is_unmet(requirement: Requirement, token: Acc
     decision = decide_on_token(API, replace(PAY, requirement=requirement), token, NOW)
     expected = Row.STEP_UP if unmet.acr or unmet.max_age else Row.SCOPE if unmet.scopes else Row.MET
     assert (decision.row, decision.unmet) == (expected, unmet)
+
+
+MACHINE = replace(TOKEN, acr=(), auth_time=None, is_machine=True)
+FORBIDDING = replace(API, machine_tokens="forbid")
+
+
+def test_a_machine_is_forbidden_what_only_a_user_can_step_up_to() -> None:
+    assert decide_on_token(FORBIDDING, PAY, MACHINE, NOW) == denial(
+        Row.STEP_UP,
+        403,
+        "insufficient_user_authentication",
+        "machine_token",
+        "A user must authenticate for this, and the access token stands for none",
+        api=FORBIDDING,
+    )._replace(requirement=TRANSFER, unmet=Unmet(acr=True, max_age=True), token=MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("api", "token"),
+    [
+        pytest.param(API, MACHINE, id="a-machine-where-it-is-challenged"),
+        pytest.param(FORBIDDING, WEAK, id="a-user"),
+    ],
+)
+def test_others_are_challenged(api: Api, token: AccessToken) -> None:
+    assert decide_on_token(api, PAY, token, NOW).status == 401
+
+
+def test_a_machine_may_do_what_demands_no_user() -> None:
+    assert decide_on_token(FORBIDDING, ANY_TOKEN, MACHINE, NOW).allow
