@@ -27,8 +27,7 @@ _MAX_HEADER_BYTES = 128 * 1024
 _KEEPALIVE_SECONDS = 3630.0  # longer than any gateway's, so that ours never closes first
 _BODY_TIMEOUT_SECONDS = 5.0
 _SERVER = ("server", "stepup-bridge")
-_JSON_TYPE = (("content-type", "application/json"),)
-_JSON = (*_JSON_TYPE, _SERVER)
+_JSON = (("content-type", "application/json"), _SERVER)
 _PROBLEM = (("content-type", "application/problem+json"), _SERVER)
 
 _silent = logging.getLogger("bridge.aiohttp")  # its messages quote what clients sent
@@ -80,7 +79,7 @@ class AuthzHandler:
         question = envoy.read_request(request.method, target, request.headers)
         decision = await self._decide(question)
         reply = envoy.reply(decision, question, self._runtime.checker.nobody)
-        return Reply(reply.status, reply.headers, reply.body.encode("ascii"))
+        return Reply(reply)
 
     async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "POST":
@@ -90,8 +89,7 @@ class AuthzHandler:
         except native.QuestionError as fault:
             return web.Response(status=400, body=native.problem(fault), headers=_PROBLEM)
         decision = await self._decide(question)
-        answer = native.answer(decision, question, self._runtime.checker.nobody)
-        return Reply(200, _JSON_TYPE, answer)
+        return Reply(native.reply(decision, question, self._runtime.checker.nobody))
 
     def _answer_openapi(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):

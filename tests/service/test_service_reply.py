@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from bridge.decision.response import Response
 from bridge.service.reply import Reply
 
 HEADERS = (("www-authenticate", 'Bearer realm="a"'), ("content-type", "application/json"))
@@ -21,8 +22,8 @@ async def port() -> AsyncIterator[int]:
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         status = int(request.raw_path[1:4])
         if request.raw_path.endswith("split"):
-            return Reply(status, (("x-a", "b\r\nx-forged: c"),), b"")
-        return Reply(status, HEADERS, b'{"a":1}' if status != 200 else b"")
+            return Reply(Response(status, (("x-a", "b\r\nx-forged: c"),), ""))
+        return Reply(Response(status, HEADERS, '{"a":1}' if status != 200 else ""))
 
     runner = web.ServerRunner(web.Server(answer, access_log=None))
     await runner.setup()
@@ -107,7 +108,7 @@ async def test_a_gateway_that_has_gone_is_no_defect() -> None:
         transport = None
         keep_alive = True
 
-    reply = Reply(200, (), b"")
+    reply = Reply(Response(200, (), ""))
     await reply.prepare(Gone())  # type: ignore[arg-type]
     with pytest.raises(ConnectionResetError):
         await reply.write_eof()

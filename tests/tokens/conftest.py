@@ -9,7 +9,6 @@ import pytest
 
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.keys import KeySet, KeySource
-from .tokens_issuer import Clock, IssuerServer, Reports, serving
 
 from .tokens_issuer import Clock, IssuerServer, Reports, serving
 

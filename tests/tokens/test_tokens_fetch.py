@@ -10,7 +10,6 @@ import pytest
 from aiohttp import web
 
 from bridge.tokens.fetch import MAX_ANSWER_BYTES, Document, Fetcher, FetchError
-from .tokens_issuer import PATIENCE_SECONDS, Answer, Clock, Gate, IssuerServer, Trickle, raw
 
 from .tokens_issuer import PATIENCE_SECONDS, Answer, Clock, Gate, IssuerServer, Trickle, raw
 

@@ -19,16 +19,6 @@ from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.keys import KeySet, KeySource
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
-from .tokens_issuer import (
-    NOW,
-    PATIENCE_SECONDS,
-    Clock,
-    Gate,
-    IssuerServer,
-    Reports,
-    SigningKey,
-    raw,
-)
 
 from .tokens_issuer import (
     NOW,
