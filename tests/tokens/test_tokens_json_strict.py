@@ -131,7 +131,8 @@ slashed = st.text(st.sampled_from('/\\"a'), max_size=4)
 def test_members_are_told_apart_however_slashes_are_escaped(
     members: list[tuple[str, str]], escaped: bool
 ) -> None:
-    text = "{%s}" % ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members)
+    text = ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members)
+    text = f"{{{text}}}"
     if escaped:
         text = text.replace("/", "\\/")
     if len(dict(members)) == len(members):
