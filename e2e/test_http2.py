@@ -18,7 +18,7 @@ def _send(
     stack: Stack, fields: http2.Fields, trailers: http2.Fields | None = None
 ) -> tuple[int, list[Received]]:
     stack.upstream.take()
-    status = http2.exchange(stack.gateway.address, fields, trailers)
+    status = http2.exchange(stack.gateway.http2_address, fields, trailers)
     return status, stack.upstream.take()
 
 
@@ -27,7 +27,7 @@ def _send_all(stack: Stack, requests: list[http2.Fields]) -> tuple[list[int], li
     stack.upstream.take()
     with ThreadPoolExecutor(32) as pool:
         statuses = list(
-            pool.map(lambda fields: http2.exchange(stack.gateway.address, fields), requests)
+            pool.map(lambda fields: http2.exchange(stack.gateway.http2_address, fields), requests)
         )
     return statuses, stack.upstream.take()
 

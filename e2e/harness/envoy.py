@@ -13,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 
 from e2e.harness.addresses import Tcp, Unix, free_port
+from e2e.harness.forwarding import replace_once
 from e2e.harness.gateway import Capabilities, Check, Wiring
 from e2e.harness.http1 import get
 from e2e.harness.runtime import Program, prepare
@@ -99,7 +100,7 @@ class EnvoyGateway:
 
     def __init__(self, options: EnvoyOptions, wiring: Wiring) -> None:
         self.capabilities = capabilities_of(options.version)
-        self.address = Tcp(free_port())
+        self.address = self.http2_address = Tcp(free_port())
         self.admin = Tcp(free_port())
         self._name = f"envoy-{options.version}-{self.address.port}"
         file = f"{self._name}.yaml"
@@ -173,12 +174,6 @@ def without_comments(text: str) -> str:
     """Drop the lines that are comments, and with them the parts that are not switched on."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.lstrip().startswith("#"))
-
-
-def replace_once(text: str, old: str, new: str) -> str:
-    """Replace what must be there exactly once, so that no test runs on something else."""
-    assert text.count(old) == 1, f"{text.count(old)} times in envoy.yaml: {old}"
-    return text.replace(old, new)
 
 
 def without_path_normalisation(text: str) -> str:

@@ -18,7 +18,7 @@ class Check:
 
     Attributes:
         headers: Of the client's request, by lower-case name. Not the host.
-        own: Names among them that the gateway adds to every check.
+        own: Names among them that the gateway adds, or passes on without need.
     """
 
     method: str
@@ -91,6 +91,10 @@ class Gateway(Protocol):
     @property
     def address(self) -> Tcp:
         """Where clients connect; known after `start`."""
+
+    @property
+    def http2_address(self) -> Tcp:
+        """The same for clients that speak HTTP/2 with prior knowledge."""
 
     @property
     def logs(self) -> tuple[Path, ...]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import kong
+from e2e.harness import kong, nginx
 from e2e.harness.envoy import (
     EnvoyGateway,
     EnvoyOptions,
@@ -20,6 +20,7 @@ from e2e.harness.envoy import (
 )
 from e2e.harness.gateway import Gateway, GatewayFactory, Wiring
 from e2e.harness.kong import KongGateway, KongOptions
+from e2e.harness.nginx import NginxGateway
 
 Variant = Literal["usual", "unix", "verbatim", "underscores", "browsers", "metadata", "health"]
 """How a gateway is set up.
@@ -99,7 +100,22 @@ KONG = Product(
     kong.missing(),
 )
 
-PRODUCTS = (*_envoys(), KONG)
+NGINX = Product(
+    "nginx",
+    lambda: NginxGateway,
+    {
+        "usual": {},
+        "unix": {},
+        "verbatim": "nginx passes the target on as it came, always",
+        "underscores": "nginx drops headers with underscores; its configuration says that it must",
+        "browsers": "nginx has no part that answers preflights",
+        "metadata": {},
+        "health": "nginx asks nobody whether it is ready",
+    },
+    nginx.missing(),
+)
+
+PRODUCTS = (*_envoys(), KONG, NGINX)
 
 
 def gateways(variant: Variant = "usual") -> list[ParameterSet]:

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 import yaml
 
+from e2e.harness import nginx
 from e2e.harness.addresses import LOOPBACK, Tcp, Unix, free_port
 from e2e.harness.gateway import Capabilities, Check, Wiring
 from e2e.harness.http1 import Request, exchange
@@ -65,12 +66,10 @@ def upstream_target(target: str) -> str:
 
 def own_refusal(request: Request) -> int | None:
     """Tell what nginx and Kong's router refuse before any plugin runs."""
-    path = request.target.partition("?")[0]
-    lines = [name for name, _ in request.headers if name.lower() == "authorization"]
-    if len(lines) > 1 or re.search("%(?![0-9A-Fa-f]{2})|%00", path):
-        return 400
+    if (status := nginx.own_refusal(request)) is not None:
+        return status
     try:
-        unquote_to_bytes(path).decode()
+        unquote_to_bytes(request.target.partition("?")[0]).decode()
     except UnicodeDecodeError:
         return 404  # the router reads no other encoding than UTF-8
     return None
@@ -104,7 +103,7 @@ class KongGateway:
     capabilities = CAPABILITIES
 
     def __init__(self, options: KongOptions, wiring: Wiring) -> None:
-        self.address = Tcp(free_port())
+        self.address = self.http2_address = Tcp(free_port())
         name = f"kong-{self.address.port}"
         self._prefix = wiring.directory / f"{name}-prefix"
         declaration, settings = f"{name}.json", f"{name}.conf"
