@@ -10,7 +10,8 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import kong, nginx
+from e2e.harness import caddy, kong, nginx
+from e2e.harness.caddy import CaddyGateway
 from e2e.harness.envoy import (
     EnvoyGateway,
     EnvoyOptions,
@@ -115,7 +116,22 @@ NGINX = Product(
     nginx.missing(),
 )
 
-PRODUCTS = (*_envoys(), KONG, NGINX)
+CADDY = Product(
+    "caddy",
+    lambda: CaddyGateway,
+    {
+        "usual": {},
+        "unix": {},
+        "verbatim": "Caddy passes on what Go's parser wrote down of the target, always",
+        "underscores": {},
+        "browsers": "Caddy has no part that answers preflights",
+        "metadata": {},
+        "health": "forward_auth asks no bridge whether it is ready",
+    },
+    caddy.missing(),
+)
+
+PRODUCTS = (*_envoys(), KONG, NGINX, CADDY)
 
 
 def gateways(variant: Variant = "usual") -> list[ParameterSet]:
