@@ -62,7 +62,6 @@ def test_other_and_ambiguous_hosts_are_refused(stack: Stack, host: str) -> None:
     [
         pytest.param(b"Host: api.test\r\nHost: other.test\r\n", id="ours-first"),
         pytest.param(b"Host: other.test\r\nHost: api.test\r\n", id="ours-last"),
-        pytest.param(b"Host: api.test\r\nHost: api.test\r\n", id="the-same"),
         pytest.param(b"Host: api.test\r\n Host: other.test\r\n", id="folded"),
         pytest.param(b"Host : api.test\r\n", id="space-before-colon"),
         pytest.param(b"", id="none"),
@@ -72,6 +71,15 @@ def test_anything_but_one_host_line_is_refused(stack: Stack, lines: bytes) -> No
     answer = stack.send(b"GET %b HTTP/1.1\r\n%b\r\n" % (PATH.encode(), lines))
 
     assert answer.refused
+
+
+def test_two_equal_host_lines_are_refused_or_one(stack: Stack) -> None:
+    answer = stack.send(b"GET %b HTTP/1.1\r\n%b\r\n" % (PATH.encode(), b"Host: api.test\r\n" * 2))
+
+    if stack.gateway.capabilities.merges_equal_hosts:
+        assert answer.only_upstream().values("host") == ["api.test"]
+    else:
+        assert answer.refused
 
 
 def test_absolute_form_target_names_the_host(stack: Stack) -> None:

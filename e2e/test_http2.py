@@ -14,6 +14,12 @@ from e2e.harness.upstream import Received
 from e2e.test_paths import CORPUS
 
 
+@pytest.fixture(autouse=True)
+def _speaks_http2(stack: Stack) -> None:
+    if (reason := stack.gateway.capabilities.without_http2) is not None:
+        pytest.skip(reason)
+
+
 def _send(
     stack: Stack, fields: http2.Fields, trailers: http2.Fields | None = None
 ) -> tuple[int, list[Received]]:

@@ -21,7 +21,7 @@ _ALONG = frozenset(
         "x-stepup-subject",
     }
 )
-_OWN = frozenset({"connection", "x-request-id", "via"})
+_OWN = frozenset({"accept", "connection", "x-request-id", "via"})
 
 
 def read_forwarded_check(

@@ -49,6 +49,8 @@ class Capabilities:
             asked; None where it does not. Its log may quote such a request.
         absolute_form_wins: A target that names a host overrides `Host`; else two names are refused.
         checks_without_hop_by_hop: What `Connection` names is gone before the bridge is asked.
+        merges_equal_hosts: Two `Host` lines that say the same are one to it.
+        without_http2: Why its configuration does not offer HTTP/2 to clients; None where it does.
         http2_tolerated: What it lets pass, without harm, of `MALFORMED` in `test_http2.py`.
         joins_repeated: Lines of one name reach the bridge as one, with commas.
         replaces_request_id: The client's `x-request-id` is not the one of the check.
@@ -61,6 +63,8 @@ class Capabilities:
     own_refusal: Callable[[Request], int | None] = _never
     absolute_form_wins: bool = True
     checks_without_hop_by_hop: bool = False
+    merges_equal_hosts: bool = False
+    without_http2: str | None = None
     http2_tolerated: frozenset[str] = frozenset()
     joins_repeated: bool = False
     replaces_request_id: bool = False

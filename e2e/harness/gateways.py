@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import caddy, kong, nginx
+from e2e.harness import caddy, haproxy, kong, nginx
 from e2e.harness.caddy import CaddyGateway
 from e2e.harness.envoy import (
     EnvoyGateway,
@@ -20,6 +20,7 @@ from e2e.harness.envoy import (
     without_path_normalisation,
 )
 from e2e.harness.gateway import Gateway, GatewayFactory, Wiring
+from e2e.harness.haproxy import HaproxyGateway
 from e2e.harness.kong import KongGateway, KongOptions
 from e2e.harness.nginx import NginxGateway
 
@@ -131,7 +132,22 @@ CADDY = Product(
     caddy.missing(),
 )
 
-PRODUCTS = (*_envoys(), KONG, NGINX, CADDY)
+HAPROXY = Product(
+    "haproxy",
+    lambda: HaproxyGateway,
+    {
+        "usual": {},
+        "unix": {},
+        "verbatim": "HAProxy passes the target on as it came, always",
+        "underscores": {},
+        "browsers": "HAProxy has no part that answers preflights",
+        "metadata": {},
+        "health": "our action asks no bridge whether it is ready",
+    },
+    haproxy.missing(),
+)
+
+PRODUCTS = (*_envoys(), KONG, NGINX, CADDY, HAPROXY)
 
 
 def gateways(variant: Variant = "usual") -> list[ParameterSet]:
