@@ -120,8 +120,8 @@ class Service:
         if document is not None:
             write_config(self.file, document)
         full = (sys.executable, *command, "serve", "--config", str(self.file))
-        self.process = Process("bridge", full, directory)
-        self.process.start(environment)
+        self.process = Process("bridge", full, directory, environment=environment)
+        self.process.start()
         wait_until(self._has_started, seconds=SECONDS, what="service_started")
         started = next(self.events("service_started"))
         self.pid: int = started["pid"]

@@ -54,6 +54,7 @@ class HaproxyGateway:
 
     def __init__(self, wiring: Wiring) -> None:
         self.address = self.http2_address = Tcp(free_port())
+        self._checks = Tcp(free_port())
         name = f"haproxy-{self.address.port}"
         file = f"{name}.cfg"
         self._program = prepare(
@@ -62,7 +63,7 @@ class HaproxyGateway:
                 name=name,
                 directory=wiring.directory,
                 files={file: self._configuration(wiring)},
-                ports=(self.address.port,),
+                ports=(self.address.port, self._checks.port),
                 binary=lambda: find_binary() or "haproxy",
                 arguments=("-db", "-f", str(wiring.directory / file)),
                 sources=(DIRECTORY,),
@@ -72,13 +73,9 @@ class HaproxyGateway:
     def _configuration(self, wiring: Wiring) -> str:
         text = (DIRECTORY / "haproxy.cfg").read_text()
         authz = wiring.authz
-        unix = isinstance(authz, Unix)
         server = f"unix@{authz.path}" if isinstance(authz, Unix) else str(authz)
-        text = replace_once(
-            text,
-            "lua.stepup http://127.0.0.1:9191",
-            f"lua.stepup {server if unix else f'http://{server}'}",
-        )
+        text = replace_once(text, "http://127.0.0.1:9190", f"http://{self._checks}")
+        text = replace_once(text, "bind 127.0.0.1:9190", f"bind {self._checks}")
         text = replace_once(text, "server bridge 127.0.0.1:9191", f"server bridge {server}")
         text = replace_once(text, "server api 127.0.0.1:8000", f"server api {wiring.upstream}")
         text = replace_once(text, "bind 127.0.0.1:8080 ", f"bind {self.address} ")

@@ -1,14 +1,18 @@
 -- HAProxy asks the bridge about a request, and applies its answer.
 --
--- Load it in `global` (lua-load), and call it with the bridge's address:
---   http-request lua.stepup http://127.0.0.1:9191
---   http-request lua.stepup unix@/run/bridge/authz.sock
+-- Load it in `global` (lua-load), and call it with the URL of a frontend of this
+-- HAProxy that leads to the bridge:
+--   http-request lua.stepup http://127.0.0.1:9190
+--
+-- Not with the bridge's own: the client in Lua waits seconds for one that is
+-- down, and opens a connection for every check. A backend does better.
 --
 -- No policy here, and no state. Fails closed: without a proper answer nothing
 -- passes. Needs HAProxy 2.6 and later, whose HTTP client it uses.
 
 
-local TIMEOUT_MS = 2500
+-- More than the backend's `timeout server`.
+local TIMEOUT_MS = 3500
 local UNAVAILABLE_BODY = '{"error":"temporarily_unavailable",'
   .. '"error_description":"Access cannot be checked at the moment"}'
 
@@ -70,6 +74,13 @@ local function refuse(txn)
 end
 
 
+-- When the bridge is down or slow HAProxy makes up a response of its own.
+local function is_from_bridge(answer)
+  local server = answer and answer.headers and answer.headers["server"]
+  return server ~= nil and server[0] == "stepup-bridge"
+end
+
+
 local function question(txn, received)
   local asked = {
     ["x-forwarded-method"] = { txn.sf:method() },
@@ -89,15 +100,13 @@ end
 
 core.register_action("stepup", { "http-req" }, function(txn, bridge)
   local received = txn.http:req_get_headers()
-  local on_socket = string.find(bridge, "^unix@") ~= nil
   local answer = core.httpclient():get({
-    url = (on_socket and "http://bridge" or bridge) .. "/forward-auth",
-    dst = on_socket and bridge or nil,
+    url = bridge .. "/forward-auth",
     headers = question(txn, received),
     timeout = TIMEOUT_MS,
   })
 
-  if not answer or not answer.status or answer.status == 0 then
+  if not is_from_bridge(answer) then
     return refuse(txn)
   end
 
