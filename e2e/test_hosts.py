@@ -146,3 +146,32 @@ def test_forwarded_headers_change_no_decision(stack: Stack, header: tuple[str, s
     assert (protected.status, public.status, foreign.status) == (401, 200, 403)
     assert protected.upstream == foreign.upstream == ()
     assert public.only_upstream().target.startswith("/payments/health?")
+
+
+@pytest.mark.parametrize("separator", ["-", "_"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Forwarded-Method",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Host",
+        "X-Forwarded-Uri",
+        "X-Original-Method",
+        "X-Original-Host",
+        "X-Original-URI",
+    ],
+)
+def test_making_a_hop_drop_what_tells_the_request_opens_nothing(
+    stack: Stack, name: str, separator: str
+) -> None:
+    """What `Connection` names, a hop may take away (RFC 9110 §7.6.1)."""
+    values = {"Method": "OPTIONS", "Proto": "http", "Host": "api.test"}
+    value = values.get(name.rpartition("-")[2], "/payments/health")
+    name = name.replace("-", separator)
+    forged = (name, value)
+    request = Request(target="/payments/profile").with_headers(("Connection", name), forged, forged)
+
+    answer = stack.send(request)
+
+    assert answer.refused
+    assert answer.upstream == ()

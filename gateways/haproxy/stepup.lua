@@ -1,7 +1,7 @@
 -- HAProxy asks the bridge about a request, and applies its answer.
 --
--- Load it in `global` (lua-load), and call it with the URL of a frontend of this
--- HAProxy that leads to the bridge:
+-- Load it in `global` (lua-load), and call it with the URL of a frontend of
+-- this HAProxy that leads to the bridge:
 --   http-request lua.stepup http://127.0.0.1:9190
 --
 -- Not with the bridge's own: the client in Lua waits seconds for one that is
