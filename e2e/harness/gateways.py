@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import caddy, haproxy, kong, nginx
+from e2e.harness import forwarding, kong
 from e2e.harness.caddy import CaddyGateway
 from e2e.harness.envoy import (
     EnvoyGateway,
@@ -114,7 +114,7 @@ NGINX = Product(
         "metadata": {},
         "health": "nginx asks nobody whether it is ready",
     },
-    nginx.missing(),
+    forwarding.missing("nginx"),
 )
 
 CADDY = Product(
@@ -129,7 +129,7 @@ CADDY = Product(
         "metadata": {},
         "health": "forward_auth asks no bridge whether it is ready",
     },
-    caddy.missing(),
+    forwarding.missing("caddy"),
 )
 
 HAPROXY = Product(
@@ -144,7 +144,7 @@ HAPROXY = Product(
         "metadata": {},
         "health": "our action asks no bridge whether it is ready",
     },
-    haproxy.missing(),
+    forwarding.missing("haproxy"),
 )
 
 PRODUCTS = (*_envoys(), KONG, NGINX, CADDY, HAPROXY)

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from pathlib import Path
 
 from e2e.harness.addresses import Tcp, free_port
-from e2e.harness.forwarding import answers, read_forwarded_check, replace_once
+from e2e.harness.forwarding import (
+    CONFIGURATIONS,
+    ForwardingGateway,
+    find_program,
+    read_forwarded_check,
+    replace_once,
+)
 from e2e.harness.gateway import Capabilities, Check, Wiring
 from e2e.harness.http1 import Request
-from e2e.harness.runtime import Program, prepare
+from e2e.harness.runtime import Program
 from e2e.harness.upstream import Received
-from e2e.harness.waiting import wait_until
-
-CONFIGURATION = Path(__file__).parents[2] / "gateways" / "nginx" / "nginx.conf"
-_START_SECONDS = 30
-
-
-def find_binary() -> str | None:
-    """Give nginx: `NGINX_BIN`, or `nginx` on the PATH or in /usr/sbin."""
-    path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
-    return os.environ.get("NGINX_BIN") or shutil.which("nginx", path=path)
-
-
-def missing() -> str | None:
-    """Say why nginx cannot run here; None where it can."""
-    if find_binary() is None:
-        return "no nginx: set NGINX_BIN, or install it (Debian: nginx)"
-    return None
 
 
 def read_check(received: Received) -> Check:
@@ -47,74 +35,54 @@ def own_refusal(request: Request) -> int | None:
     return 400 if broken or len(lines) > 1 else None
 
 
-CAPABILITIES = Capabilities(
-    read_check=read_check,
-    relays_unavailable=True,
-    own_refusal=own_refusal,
-    absolute_form_wins=False,
-    replaces_request_id=True,
-    http2_tolerated=frozenset({"connection", "underscore"}),
-)
-
-
-class NginxGateway:
+class NginxGateway(ForwardingGateway):
     """Satisfies `Gateway`."""
 
-    capabilities = CAPABILITIES
+    capabilities = Capabilities(
+        read_check=read_check,
+        relays_unavailable=True,
+        own_refusal=own_refusal,
+        absolute_form_wins=False,
+        replaces_request_id=True,
+        http2_tolerated=frozenset({"connection", "underscore"}),
+    )
 
     def __init__(self, wiring: Wiring) -> None:
-        self.address, self.http2_address = Tcp(free_port()), Tcp(free_port())
-        name = f"nginx-{self.address.port}"
+        address, http2_address = Tcp(free_port()), Tcp(free_port())
+        name = f"nginx-{address.port}"
         prefix = wiring.directory / f"{name}-prefix"
         (prefix / "temp").mkdir(parents=True)
-        self._error_log = prefix / "error.log"
-        self._access_log = prefix / "access.log"
         file = f"{name}.conf"
-        directives = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
-        directives += f" pid {prefix / 'nginx.pid'};"
-        self._program = prepare(
-            Program(
-                kind="nginx",
-                name=name,
-                directory=wiring.directory,
-                files={file: self._configuration(wiring, prefix)},
-                ports=(self.address.port, self.http2_address.port),
-                binary=lambda: find_binary() or "nginx",
-                arguments=(
-                    *("-p", str(prefix), "-e", str(self._error_log)),
-                    *("-c", str(wiring.directory / file), "-g", directives),
-                ),
-            )
+        error_log = prefix / "error.log"
+        directives = f"daemon off; pid {prefix / 'nginx.pid'};"
+        if os.geteuid() == 0:  # a worker of another user could not write in there
+            directives += " user root;"
+        program = Program(
+            kind="nginx",
+            name=name,
+            directory=wiring.directory,
+            files={file: _configuration(wiring, prefix, address, http2_address)},
+            ports=(address.port, http2_address.port),
+            binary=lambda: find_program("nginx") or "nginx",
+            arguments=(
+                *("-p", str(prefix), "-e", str(error_log)),
+                *("-c", str(wiring.directory / file), "-g", directives),
+            ),
         )
+        super().__init__(address, program, error_log, prefix / "access.log")
+        self.http2_address = http2_address
 
-    def _configuration(self, wiring: Wiring, prefix: Path) -> str:
-        text = CONFIGURATION.read_text()
-        text = replace_once(text, "server 127.0.0.1:9191;", f"server {wiring.authz};")
-        text = replace_once(text, "server 127.0.0.1:8000;", f"server {wiring.upstream};")
-        text = replace_once(
-            text,
-            "listen 127.0.0.1:8080;",
-            f"listen {self.address}; listen {self.http2_address} http2;",
-        )
-        text = replace_once(text, "/var/log/nginx/error.log", str(self._error_log))
-        text = replace_once(text, "/var/log/nginx/access.log", str(self._access_log))
-        temporary = "".join(
-            f"{each}_temp_path {prefix / 'temp' / each};\n"
-            for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        )
-        return replace_once(text, "\nhttp {\n", f"\nhttp {{\n{temporary}")
 
-    @property
-    def logs(self) -> tuple[Path, ...]:
-        return (*self._program.outputs, self._error_log, self._access_log)
-
-    def start(self) -> None:
-        self._program.start()
-        wait_until(
-            lambda: answers(self.address, self._program),
-            seconds=_START_SECONDS,
-            what="nginx serves",
-        )
-
-    def stop(self) -> None:
-        self._program.stop()
+def _configuration(wiring: Wiring, prefix: Path, address: Tcp, http2_address: Tcp) -> str:
+    text = (CONFIGURATIONS / "nginx" / "nginx.conf").read_text()
+    text = replace_once(text, "server 127.0.0.1:9191;", f"server {wiring.authz};")
+    text = replace_once(text, "server 127.0.0.1:8000;", f"server {wiring.upstream};")
+    listen = f"listen {address}; listen {http2_address} http2;"
+    text = replace_once(text, "listen 127.0.0.1:8080;", listen)
+    for log in ("error.log", "access.log"):
+        text = replace_once(text, f"/var/log/nginx/{log}", str(prefix / log))
+    temporary = "".join(
+        f"{each}_temp_path {prefix / 'temp' / each};\n"
+        for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    return replace_once(text, "\nhttp {\n", f"\nhttp {{\n{temporary}")
