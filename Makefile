@@ -71,7 +71,7 @@ coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure ro
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)' --omit='$(IO_HALF)'
 
 .PHONY: e2e
-e2e: $(STAMPS)/dev ## the end-to-end suite on real Envoys, minutes (ARGS='-k envoy-1.40')
+e2e: $(STAMPS)/dev ## the end-to-end suite on real gateways, minutes (ARGS='-k envoy-1.40')
 	$(BIN)/pytest e2e $(ARGS)
 
 .PHONY: e2e-images
