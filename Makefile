@@ -94,6 +94,10 @@ kong: $(STAMPS)/dev ## the Kong plugin: luacheck, specs, tests; as root it insta
 bench: $(STAMPS)/dev ## what a check costs (BENCH_SCALE=0.1: quick and rough)
 	$(BIN)/python tests/bench/bench_check.py
 
+.PHONY: bench-gateways
+bench-gateways: $(STAMPS)/dev ## what a check adds to a request through real gateways
+	PYTHONPATH=.:tests $(BIN)/python tests/bench/bench_gateways.py
+
 .PHONY: format
 format: $(STAMPS)/dev ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
