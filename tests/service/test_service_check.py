@@ -141,8 +141,8 @@ MALFORMED = [
     pytest.param(b"\xff\x00", "", id="binary"),
     pytest.param(b"[]", "", id="list"),
     pytest.param(encoded()[:-1], "", id="cut-off"),
-    pytest.param(encoded()[:-1] + b',"path":"/payments/health"}', "", id="duplicate-member"),
-    pytest.param(encoded(extra=1), "", id="unknown-member"),
+    pytest.param(encoded()[:-1] + b',"path":"/payments/health"}', "/path", id="duplicate-member"),
+    pytest.param(encoded(extra=1), "/extra", id="unknown-member"),
     pytest.param(encoded(method=None), "/method", id="method-null"),
     pytest.param(encoded(path=["/"]), "/path", id="path-list"),
     pytest.param(encoded(host=7), "/host", id="host-number"),
@@ -210,12 +210,22 @@ def test_chunked_question_is_read_and_bounded(service: Service) -> None:
     assert_problem(service.send(chunked(padded(LIMIT_BYTES + 1))), "")
 
 
+@pytest.mark.parametrize(
+    "line", [b"Content-Encoding: gzip", b"Content-Type: text/plain", b"Expect: 100-continue"]
+)
+def test_question_is_read_as_it_is_whatever_its_headers_say(service: Service, line: bytes) -> None:
+    body = encoded()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\n%b\r\nContent-Length: %d\r\n\r\n"
+    reply = service.send(head % (line, len(body)) + body)
+    assert reply.status == 200
+
+
 def test_body_that_does_not_arrive_is_not_waited_for(service: Service) -> None:
     head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: 400\r\n\r\n{"
     started = time.monotonic()
     document = assert_problem(service.send(head), "")
     assert document["detail"] == "must arrive within 5 seconds"
-    assert 4 < time.monotonic() - started < 8
+    assert 4 < time.monotonic() - started < 20
 
 
 def test_body_that_breaks_off_harms_nobody(service: Service) -> None:
