@@ -21,6 +21,10 @@ MAX_LOGINS = 3
 """Of one request. Each answers a challenge that differs from all before it."""
 
 
+FIRST_REFUSAL = 400
+"""Statuses below tell that the token was good enough."""
+
+
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
     """What the login callback is asked for.
@@ -112,7 +116,7 @@ class RequestFlow:
         if answer.of_origin and answer.status in STATUSES:
             demand = read_demand(answer.lines, dpop=self._dpop_key is not None)
         if demand is None:
-            if answer.of_origin and self._last is not None and answer.status not in STATUSES:
+            if answer.of_origin and self._last is not None and answer.status < FIRST_REFUSAL:
                 self._wallet.took(self._operation, self._last)
             return Next.DONE
         if demand.error == USE_DPOP_NONCE:
