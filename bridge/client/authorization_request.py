@@ -53,6 +53,7 @@ def authorization_request(
     redirect_uri: str,
     scopes: Iterable[str] = (),
     essential_acr: bool = False,
+    resource: str | None = None,
     dpop_jkt: str | None = None,
     state: str | None = None,
     code_verifier: str | None = None,
@@ -65,6 +66,7 @@ def authorization_request(
         essential_acr: Ask for the acr as an essential claim of the ID token, which a server must
             not ignore as it may ignore `acr_values`. Adds the scope `openid`. The two are never
             sent together: what that means is not specified (OpenID Connect Core §5.5.1.1).
+        resource: The API's identifier: the token shall be for it alone (RFC 8707 §2).
         dpop_jkt: Thumbprint of the DPoP key (RFC 9449 §10).
         state: Random where not given; `code_verifier` likewise.
 
@@ -95,6 +97,8 @@ def authorization_request(
         params["acr_values"] = " ".join(demand.acr_values)
     if demand.max_age is not None:
         params["max_age"] = str(demand.max_age)
+    if resource is not None:
+        params["resource"] = resource
     if dpop_jkt is not None:
         params["dpop_jkt"] = dpop_jkt
     return AuthorizationRequest(

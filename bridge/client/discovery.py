@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from http import HTTPStatus
 
 import httpx
@@ -13,6 +14,7 @@ from bridge.client.origin import is_loopback, is_protected, origin_of, place_of
 from bridge.tokens.metadata import metadata_urls
 
 _MAX_BYTES = 1024 * 1024
+_MAX_SECONDS = 20.0
 
 
 def find_resource(request: LoginRequest, http: httpx.Client) -> Resource | None:
@@ -83,6 +85,7 @@ def _check_url(url: str, api_url: str, what: str) -> None:
 def _fetch(url: str, http: httpx.Client, what: str) -> bytes:
     """Fetch a JSON document; redirects are not followed."""
     place = place_of(url)
+    deadline = time.monotonic() + _MAX_SECONDS
     headers = {"accept": "application/json"}
     try:
         with http.stream("GET", url, headers=headers, follow_redirects=False) as response:
@@ -93,6 +96,8 @@ def _fetch(url: str, http: httpx.Client, what: str) -> bytes:
                 body += chunk
                 if len(body) > _MAX_BYTES:
                     raise DiscoveryError(f"{what}: {place} sends over {_MAX_BYTES} bytes")
+                if time.monotonic() > deadline:
+                    raise DiscoveryError(f"{what}: {place} takes over {_MAX_SECONDS:g} s")
             return body
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise DiscoveryError(f"{what}: {place}: {type(error).__name__}") from None

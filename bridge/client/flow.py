@@ -76,6 +76,9 @@ class RequestFlow:
         operation: Method and path.
         url: Without a query.
         replayable: The body can be sent twice.
+
+    Attributes:
+        demand: What the last challenge asked for.
     """
 
     def __init__(
@@ -95,7 +98,7 @@ class RequestFlow:
         self._began_at = wallet.number
         self._tried: list[Held] = []
         self._last: Held | None = None
-        self._demand: Demand | None = None
+        self.demand: Demand | None = None
         self._merged: Demand | None = None
         self._logged_in_for: list[Demand] = []
         self._nonce_spent = False
@@ -128,7 +131,7 @@ class RequestFlow:
         self._refuse_loop(demand)
         if demand.error == INVALID_TOKEN and self._last is not None:
             self._wallet.drop(self._last)
-        self._demand = demand
+        self.demand = demand
         self._merged = demand if self._merged is None else demand.merged(self._merged)
         return Next.STEP_UP
 
@@ -139,16 +142,16 @@ class RequestFlow:
             StepUpError: The login that this request waited for has failed; its error.
             ReplayError: There is a token, and the request cannot be sent again.
         """
-        assert self._demand is not None
+        assert self.demand is not None
         assert self._merged is not None
-        found = self._wallet.find(self._demand, now, self._tried)
+        found = self._wallet.find(self.demand, now, self._tried)
         if found is not None:
             self._wallet.took(self._operation, found)
             self._check_replayable()
             self._use(found)
             return found
         failure = self._wallet.failure
-        if failure is not None and failure[0] > self._began_at and failure[1] == self._demand:
+        if failure is not None and failure[0] > self._began_at and failure[1] == self.demand:
             raise failure[2].with_traceback(None)
         held = () if self._last is None else self._last.token.scopes
         newest = self._wallet.held[-1].token.scopes if self._wallet.held else ()
@@ -162,11 +165,11 @@ class RequestFlow:
         Raises:
             ReplayError: The request cannot be sent again; the token is kept for the next one.
         """
-        assert self._demand is not None
+        assert self.demand is not None
         assert self._merged is not None
-        asked = replace(self._merged, error=self._demand.error)
+        asked = replace(self._merged, error=self.demand.error)
         held = self._wallet.add(token, asked, now)
-        self._logged_in_for.append(self._demand)
+        self._logged_in_for.append(self.demand)
         self._wallet.took(self._operation, held)
         self._check_replayable()
         self._use(held)
@@ -174,9 +177,9 @@ class RequestFlow:
 
     def login_failed(self, error: Exception) -> None:
         """Let those who wait for the same login fail with it, rather than ask the user again."""
-        assert self._demand is not None
+        assert self.demand is not None
         self._wallet.number += 1
-        self._wallet.failure = (self._wallet.number, self._demand, error)
+        self._wallet.failure = (self._wallet.number, self.demand, error)
 
     def _use(self, held: Held | None) -> Held | None:
         self._last = held

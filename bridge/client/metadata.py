@@ -33,7 +33,6 @@ class Server:
     Attributes:
         pushed_authorization_request_endpoint: None where it has none (RFC 9126 §5).
         says_iss: It promises `iss` in authorization responses (RFC 9207 §3).
-        acr_values_supported: Empty where it does not say.
     """
 
     issuer: str
@@ -41,7 +40,6 @@ class Server:
     token_endpoint: str
     pushed_authorization_request_endpoint: str | None = None
     says_iss: bool = False
-    acr_values_supported: tuple[str, ...] = ()
 
 
 def read_resource(body: bytes, url: str) -> Resource:
@@ -87,7 +85,6 @@ def read_server(body: bytes, issuer: str) -> Server:
             else None
         ),
         says_iss=document.get("authorization_response_iss_parameter_supported") is True,
-        acr_values_supported=_strings(document.get("acr_values_supported")),
     )
 
 
