@@ -24,7 +24,6 @@ class AuthorizationRequest:
         state: Must come back (RFC 6749 §10.12).
         code_verifier: For the token request (RFC 7636 §4.5).
         scopes: What was asked for.
-        par_endpoint: Where to push `params` first (RFC 9126 §2); None: the server has no such.
     """
 
     authorization_endpoint: str
@@ -32,7 +31,6 @@ class AuthorizationRequest:
     state: str = field(repr=False)
     code_verifier: str = field(repr=False)
     scopes: tuple[str, ...] = ()
-    par_endpoint: str | None = None
 
     @property
     def url(self) -> str:
@@ -73,6 +71,7 @@ def authorization_request(
     Raises:
         ChallengeError: The challenge cannot be followed.
 
+    Does not do: the request that pushes it (PAR), see `token_endpoint`.
     Spec: RFC 9470 §4, RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1.
     """
     demand = challenge if isinstance(challenge, Demand) else demand_of(challenge)
@@ -107,7 +106,6 @@ def authorization_request(
         state,
         code_verifier,
         wanted,
-        server.pushed_authorization_request_endpoint,
     )
 
 

@@ -1,4 +1,4 @@
-"""From an API's challenge to the authorization server: RFC 9728, then RFC 8414 or OpenID Connect."""
+"""From a challenge to the authorization server: RFC 9728, then RFC 8414 or OpenID Connect."""
 
 from __future__ import annotations
 
@@ -36,14 +36,13 @@ def find_server(issuer: str, http: httpx.Client) -> Server:
     Raises:
         DiscoveryError: It is not to be had, or not to be trusted.
     """
-    fault: DiscoveryError | None = None
+    faults: list[DiscoveryError] = []
     for url in metadata_urls(issuer):
         try:
             return read_server(_fetch(url, http, "the authorization server's metadata"), issuer)
         except DiscoveryError as error:
-            fault = fault or error
-    assert fault is not None
-    raise fault
+            faults.append(error)
+    raise faults[0]
 
 
 def choose_issuer(resource: Resource | None, request: LoginRequest, issuer: str | None) -> str:
@@ -55,16 +54,15 @@ def choose_issuer(resource: Resource | None, request: LoginRequest, issuer: str 
     Raises:
         DiscoveryError: Nobody names one, or the API does not take the caller's.
     """
-    if resource is None and issuer is None:
+    if issuer is not None:
+        if resource is not None and issuer not in resource.authorization_servers:
+            raise DiscoveryError("the API does not take tokens of the issuer that was named")
+        return issuer
+    if resource is None:
         raise DiscoveryError(
             "the challenge has no resource_metadata, so it does not say where to log in: "
             "name the issuer"
         )
-    if resource is None or (issuer is not None and issuer in resource.authorization_servers):
-        assert issuer is not None
-        return issuer
-    if issuer is not None:
-        raise DiscoveryError("the API does not take tokens of the issuer that was named")
     chosen = resource.authorization_servers[0]
     _check_url(chosen, request.url, "the issuer that the API names")
     return chosen

@@ -98,8 +98,8 @@ class RequestFlow:
         self._began_at = wallet.number
         self._tried: list[Held] = []
         self._last: Held | None = None
-        self.demand: Demand | None = None
-        self._merged: Demand | None = None
+        self.demand = Demand()
+        self._merged = Demand()
         self._logged_in_for: list[Demand] = []
         self._nonce_spent = False
 
@@ -132,7 +132,7 @@ class RequestFlow:
         if demand.error == INVALID_TOKEN and self._last is not None:
             self._wallet.drop(self._last)
         self.demand = demand
-        self._merged = demand if self._merged is None else demand.merged(self._merged)
+        self._merged = demand.merged(self._merged)
         return Next.STEP_UP
 
     def look_again(self, now: float) -> Held | LoginRequest:
@@ -142,8 +142,6 @@ class RequestFlow:
             StepUpError: The login that this request waited for has failed; its error.
             ReplayError: There is a token, and the request cannot be sent again.
         """
-        assert self.demand is not None
-        assert self._merged is not None
         found = self._wallet.find(self.demand, now, self._tried)
         if found is not None:
             self._wallet.took(self._operation, found)
@@ -165,8 +163,6 @@ class RequestFlow:
         Raises:
             ReplayError: The request cannot be sent again; the token is kept for the next one.
         """
-        assert self.demand is not None
-        assert self._merged is not None
         asked = replace(self._merged, error=self.demand.error)
         held = self._wallet.add(token, asked, now)
         self._logged_in_for.append(self.demand)
@@ -177,7 +173,6 @@ class RequestFlow:
 
     def login_failed(self, error: Exception) -> None:
         """Let those who wait for the same login fail with it, rather than ask the user again."""
-        assert self.demand is not None
         self._wallet.number += 1
         self._wallet.failure = (self._wallet.number, self.demand, error)
 

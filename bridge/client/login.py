@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import anyio.to_thread
 
@@ -33,11 +33,11 @@ async def log_in_async(login: Login | AsyncLogin, request: LoginRequest) -> Toke
     """
     try:
         if _is_async(login):
-            awaitable = login(request)
-            assert inspect.isawaitable(awaitable)
-            token = await awaitable
+            token = await cast(AsyncLogin, login)(request)
         else:
-            token = await anyio.to_thread.run_sync(login, request, abandon_on_cancel=True)
+            token = await anyio.to_thread.run_sync(
+                cast(Login, login), request, abandon_on_cancel=True
+            )
     except BaseException:
         request.cancelled.set()
         raise

@@ -1,4 +1,4 @@
-"""A login for programs on a desktop: the system's browser, and a redirect to loopback (RFC 8252)."""
+"""A login for desktop programs: the system's browser, and a redirect to loopback (RFC 8252)."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class LoopbackLogin:
             httpx.Client(verify=self._verify, timeout=_HTTP_TIMEOUT_SECONDS) as http,
         ):
             server, wanted = self._prepare(request, listener.redirect_uri, http)
-            url = wanted.url if wanted.par_endpoint is None else self._push(wanted, http)
+            url = self._push(wanted, server, http)
             listener.expect(wanted.state)
             self._tell("waiting for the browser to come back from the login")
             threading.Thread(target=self._open_browser, args=(url,), daemon=True).start()
@@ -125,9 +125,13 @@ class LoopbackLogin:
             dpop_jkt=None if request.dpop_key is None else request.dpop_key.thumbprint,
         )
 
-    def _push(self, wanted: AuthorizationRequest, http: httpx.Client) -> str:
+    def _push(self, wanted: AuthorizationRequest, server: Server, http: httpx.Client) -> str:
+        """Push the request where the server takes such (RFC 9126); give the browser's URL."""
+        endpoint = server.pushed_authorization_request_endpoint
+        if endpoint is None:
+            return wanted.url
         self._tell("pushing the authorization request (PAR)")
-        return self._credentials.push(wanted, http)
+        return self._credentials.push(wanted, endpoint, http)
 
 
 def _read_answer(answer: Mapping[str, str], server: Server) -> str:

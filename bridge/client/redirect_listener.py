@@ -136,7 +136,7 @@ def _handler(listener: RedirectListener) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
             self.wfile.write(body)
 
-        def log_message(self, format: str, *args: object) -> None:
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
             """Log nothing: the request line holds the code."""
 
     return Handler

@@ -36,14 +36,13 @@ class ClientCredentials:
         self.client_id = client_id
         self._auth = ClientAuth(client_id, client_secret, method)
 
-    def push(self, request: AuthorizationRequest, http: httpx.Client) -> str:
+    def push(self, request: AuthorizationRequest, endpoint: str, http: httpx.Client) -> str:
         """Push an authorization request (RFC 9126 §2.1); give the URL for the browser.
 
         Raises:
             LoginError: It is refused, or there is no answer.
         """
-        assert request.par_endpoint is not None
-        answer = self._post(request.par_endpoint, request.params, http)
+        answer = self._post(endpoint, request.params, http)
         request_uri = answer.get("request_uri")
         if not isinstance(request_uri, str):
             raise LoginError("the authorization server's PAR answer has no request_uri")
@@ -120,7 +119,7 @@ class _Authentication(httpx.Auth):
         self._dpop_key = dpop_key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        url, headers, body = self._client_auth.prepare(
+        url, headers, body = self._client_auth.prepare(  # type: ignore[no-untyped-call]
             request.method, str(request.url), request.headers.copy(), request.content.decode()
         )
         headers.pop("content-length", None)
