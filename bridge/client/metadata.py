@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 from bridge.client.errors import DiscoveryError
 from bridge.client.origin import is_protected, origin_of
 from bridge.tokens import json_strict
+
+_VISIBLE = re.compile(r"[!-~]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,8 @@ def _covers(resource: str, url: str) -> bool:
 
 def _endpoint(document: Mapping[str, Any], name: str, issuer: str) -> str:
     value = document.get(name)
-    if not isinstance(value, str):
+    # It is shown on terminals and handed to browsers.
+    if not isinstance(value, str) or not _VISIBLE.fullmatch(value):
         raise DiscoveryError(f"the authorization server's metadata has no usable {name}")
     try:
         origin_of(value)

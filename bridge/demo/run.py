@@ -90,6 +90,8 @@ Now you. A transfer may follow a login by {BROWSER_MAX_AGE_SECONDS} s from here 
 (the bridge reloaded its configuration).
 
   Open {stage.addresses["page"]} and make a transfer as {ALICE.name}, password {ALICE.password}.
+  Or:  stepup-bridge call --client-id {stage.call_client.client_id} --issuer {stage.issuer} \
+-X POST {stage.gateway}/transfers
   Or:  curl -i {stage.gateway}/accounts
 
 Ctrl-C ends it all.""",

@@ -51,6 +51,7 @@ class Stage:
         gateway: Where Envoy is.
         issuer: Where the authorization server is.
         story_client: The client that the story plays.
+        call_client: The client for `stepup-bridge call`.
         children: The processes: bridge and Envoy.
 
     Raises:
@@ -62,6 +63,7 @@ class Stage:
         self.gateway = ""
         self.issuer = ""
         self.children = Children(directory)
+        self.call_client = Client("demo-call", ("http://127.0.0.1/callback",), _SCOPES)
         self.story_client = Client("demo-story", ("http://127.0.0.1/story",), _SCOPES)
         self._directory = directory
         self._ports = ports
@@ -110,7 +112,9 @@ class Stage:
         page_origin = f"http://{HOST}:{port_of(page_socket)}"
         page_client = Client("demo-page", (f"{page_origin}/",), _SCOPES)
         server = AuthorizationServer(
-            [page_client, self.story_client], AUDIENCE, port=self._ports.authorization_server
+            [page_client, self.story_client, self.call_client],
+            AUDIENCE,
+            port=self._ports.authorization_server,
         )
         self.issuer = (await starting.enter_async_context(server)).issuer
         api_socket = listening_socket(self._ports.api)
