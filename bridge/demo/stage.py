@@ -144,7 +144,7 @@ class Stage:
         self._bridge = await self.children.start("bridge", command)
 
         async def started() -> tuple[int, int] | None:
-            return _read_ports(self._bridge)
+            return read_ports(self._bridge)
 
         async def ready() -> bool | None:
             return (await self._readiness())["ready"] or None
@@ -206,7 +206,7 @@ class Stage:
         self.gateway = f"http://{HOST}:{port}"
 
 
-def _read_ports(bridge: Child) -> tuple[int, int] | None:
+def read_ports(bridge: Child) -> tuple[int, int] | None:
     """Read from the bridge's log where it listens; None: it does not say so yet."""
     for line in bridge.log.read_text("utf-8", "replace").splitlines():
         with contextlib.suppress(ValueError):
