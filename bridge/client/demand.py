@@ -16,6 +16,8 @@ INVALID_TOKEN = "invalid_token"
 STATUSES = frozenset({401, 403})
 """Where a challenge asks for something: 403 for `insufficient_scope` (RFC 6750 §3.1)."""
 
+_MAX_SHOWN = 300
+
 # What another token, or another proof, can help against; None: the request had no token.
 _ANSWERABLE = frozenset(
     {None, INVALID_TOKEN, "insufficient_scope", INSUFFICIENT_USER_AUTHENTICATION, USE_DPOP_NONCE}
@@ -53,7 +55,8 @@ class Demand:
             parts.append(f"max_age {self.max_age}")
         if self.scopes:
             parts.append(f"scope {' '.join(self.scopes)}")
-        return ", ".join(parts)
+        text = ", ".join(parts)
+        return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."
 
     def merged(self, earlier: Demand) -> Demand:
         """Add what an earlier challenge to the same request asked for, where this one is silent."""

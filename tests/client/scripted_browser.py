@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import sys
+import threading
 from html import unescape
 from urllib.parse import urljoin
 
@@ -29,20 +30,27 @@ class ScriptedBrowser:
         passwords = {"alice": "wonderland", "bob": "builder"}
         self._known = {"username": user, "password": passwords[user], "code": "492817"}
         self._cancel = cancel
-        self._http = httpx.Client(timeout=10, trust_env=False)
+        self._cookies = httpx.Cookies()
         self.visited: list[str] = []
+        self.finished = threading.Event()
         self.last: httpx.Response | None = None
 
     def __call__(self, url: str) -> None:
         self.visited.append(url)
-        response = self._http.get(url)
+        with httpx.Client(timeout=10, trust_env=False, cookies=self._cookies) as http:
+            self._browse(http, url)
+            self._cookies = http.cookies
+        self.finished.set()
+
+    def _browse(self, http: httpx.Client, url: str) -> None:
+        response = http.get(url)
         for _ in range(_MAX_HOPS):
             url = str(response.url)
             form = _FORM.search(response.text)
             if response.has_redirect_location:
-                response = self._http.get(urljoin(url, response.headers["location"]))
+                response = http.get(urljoin(url, response.headers["location"]))
             elif form is not None:
-                response = self._http.post(urljoin(url, form[1]), data=self._fill(response.text))
+                response = http.post(urljoin(url, form[1]), data=self._fill(response.text))
             else:
                 self.last = response
                 return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -89,6 +89,13 @@ def http(stage: ClientStage) -> Iterator[httpx.Client]:
 async def async_http(stage: ClientStage) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(base_url=stage.api, verify=stage.tls, timeout=20) as client:
         yield client
+
+
+async def until(happened: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        # It happens in another thread.
+        while not happened():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 def answers(stage: ClientStage) -> list[tuple[str, int]]:
@@ -213,9 +220,7 @@ async def test_those_who_wait_for_a_login_share_its_failure(
 
     auth = StepUpAuth(refuse)
     calls = [asyncio.create_task(async_http.get(ACCOUNTS, auth=auth)) for _ in range(5)]
-    async with asyncio.timeout(10):
-        while len(stage.seen) < 5:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(stage.seen) == 5)
     barrier.set()
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(result) for result in results] == [LoginCancelledError] * 5
@@ -317,12 +322,10 @@ async def test_cancelled_request_ends_the_login_in_its_thread(
 ) -> None:
     login = Counted(loopback_login(stage, lambda _: True, timeout_seconds=60))
     call = asyncio.create_task(async_http.get(ACCOUNTS, auth=StepUpAuth(login)))
-    async with asyncio.timeout(10):
-        while not login.requests:
-            await asyncio.sleep(0.01)
-        call.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await call
+    await until(lambda: bool(login.requests))
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
     assert login.requests[0].cancelled.is_set()
 
 
@@ -385,5 +388,6 @@ def test_no_text_holds_a_token(stage: ClientStage, http: httpx.Client) -> None:
     texts = [*steps, repr(held), str(held)]
     assert not [secret for secret in secrets for text in texts if secret in text]
     assert len(steps) > 5
+    assert browser.finished.wait(10)
     assert browser.last is not None
     assert "close this window" in browser.last.text
