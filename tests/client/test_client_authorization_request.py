@@ -54,7 +54,7 @@ def test_request_says_all_that_the_challenge_says() -> None:
         "redirect_uri": REDIRECT_URI,
         "state": "s",
         # By openssl, of 43 v: another implementation than ours.
-        "code_challenge": "uCFzR6HWBVgWQIzP_QiLtNTajCOjBBSVNFw3-L1PD7k",
+        "code_challenge": "7w_YNF9DSfIdPf_pRjSq646_kPr-2-o9NAl16JGghdM",
         "code_challenge_method": "S256",
         "scope": "x y",
         "acr_values": "a b",

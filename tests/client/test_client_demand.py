@@ -20,7 +20,8 @@ STEP_UP = 'Bearer error="insufficient_user_authentication", acr_values="mfa"'
     [
         pytest.param(['Bearer realm="x'], "line 0, offset 13: quoted-string not closed",
                      id="quote-not-closed"),
-        pytest.param(["Basic", 'Bearer realm="x" error="y"'], "line 1, offset 16: neither a comma", id="no-comma"),
+        pytest.param(["Basic", 'Bearer realm="x" error="y"'], "line 1, offset 16: neither a comma",
+                     id="no-comma"),
         pytest.param(['realm="x"'], "line 0, offset 0: a parameter where a scheme is due",
                      id="no-scheme"),
         pytest.param(["Bearer a=1, a=2"], "parameter a given twice", id="parameter-twice"),

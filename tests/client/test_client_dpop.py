@@ -1,0 +1,124 @@
+"""DPoP, PAR, nonces, redirects and `iss`, against small servers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from bridge.client.dpop import DPoPKey
+from bridge.client.errors import ChallengeError, DiscoveryError, LoginError
+from bridge.client.httpx_auth import StepUpAuth
+from bridge.client.keyring import Keyring
+from bridge.client.loopback_login import LoopbackLogin
+
+from .client_stage import LoopThread
+from .dpop_servers import DPoPServers
+from .scripted_browser import ScriptedBrowser
+
+
+@pytest.fixture
+def threads() -> Iterator[LoopThread]:
+    with LoopThread() as running:
+        yield running
+
+
+@pytest.fixture
+def servers(threads: LoopThread) -> DPoPServers:
+    made = DPoPServers()
+    made.origin = f"http://127.0.0.1:{threads.serve(made.app())}"
+    return made
+
+
+@pytest.fixture
+def http(servers: DPoPServers) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=servers.origin, trust_env=False, timeout=20) as client:
+        yield client
+
+
+def step_up_auth(*, dpop: bool = True, **options: Any) -> StepUpAuth:
+    login = LoopbackLogin(
+        "app", **({"timeout_seconds": 10, "open_browser": ScriptedBrowser()} | options)
+    )
+    return StepUpAuth(login, keyring=Keyring(DPoPKey() if dpop else None))
+
+
+def test_token_is_bound_and_each_request_proved(servers: DPoPServers, http: httpx.Client) -> None:
+    auth = step_up_auth()
+    assert http.get("/api?x=1", auth=auth).json() == {"ok": True}
+    assert http.get("/api", auth=auth).status_code == 200
+    # Each server's nonce is asked for once, and kept.
+    assert [place for place, _ in servers.proofs] == ["/token", "/token", "/api", "/api", "/api"]
+    (pushed,) = servers.pushed.values()
+    assert pushed["scope"] == "a"
+
+
+def test_new_nonce_is_taken_over_without_a_login(servers: DPoPServers, http: httpx.Client) -> None:
+    auth = step_up_auth()
+    http.get("/api", auth=auth)
+    servers.nonce = "nonce-2"
+    servers.proofs.clear()
+    assert http.get("/api", auth=auth).status_code == 200
+    assert [proof["nonce"] for _, proof in servers.proofs] == ["nonce-1", "nonce-2"]
+    assert len(servers.pushed) == 1
+
+
+def test_api_that_does_not_take_its_own_nonce_is_given_up(
+    servers: DPoPServers, http: httpx.Client
+) -> None:
+    servers.endless_nonces = True
+    with pytest.raises(ChallengeError, match="nonce"):
+        http.get("/api", auth=step_up_auth())
+    assert len(servers.pushed) == 1
+
+
+def test_client_without_a_key_is_told(http: httpx.Client) -> None:
+    with pytest.raises(ChallengeError, match="no DPoP key"):
+        http.get("/api", auth=step_up_auth(dpop=False))
+
+
+def test_bearer_token_for_a_proof_is_refused(servers: DPoPServers, http: httpx.Client) -> None:
+    servers.token_type = "Bearer"
+    with pytest.raises(LoginError, match="Bearer token for a DPoP proof"):
+        http.get("/api", auth=step_up_auth())
+
+
+@pytest.mark.parametrize("iss", [None, "https://attacker.example", ""])
+def test_answer_of_another_issuer_is_refused_before_the_code_is_sent(
+    servers: DPoPServers, http: httpx.Client, iss: str | None
+) -> None:
+    servers.iss = iss
+    with pytest.raises(LoginError, match="another issuer"):
+        http.get("/api", auth=step_up_auth())
+    assert servers.proofs == []
+
+
+def test_refused_par_is_said(servers: DPoPServers, http: httpx.Client) -> None:
+    servers.refuse_par = True
+    with pytest.raises(LoginError, match="invalid_scope") as caught:
+        http.get("/api", auth=step_up_auth())
+    assert caught.value.error == "invalid_scope"
+
+
+def test_issuer_that_the_api_does_not_name_is_not_used(http: httpx.Client) -> None:
+    with pytest.raises(DiscoveryError, match="does not take tokens of the issuer"):
+        http.get("/api", auth=step_up_auth(issuer="https://as.example"))
+
+
+def test_redirect_elsewhere_gets_no_token_and_its_challenge_is_not_followed(
+    threads: LoopThread, servers: DPoPServers, http: httpx.Client
+) -> None:
+    other = DPoPServers()
+    other.origin = f"http://127.0.0.1:{threads.serve(other.app())}"
+    other.tokens = servers.tokens
+    auth = step_up_auth()
+    http.get("/api", auth=auth)
+    response = http.get(
+        "/moved", params={"to": f"{other.origin}/api"}, auth=auth, follow_redirects=True
+    )
+    assert response.status_code == 401
+    assert str(response.url) == f"{other.origin}/api"
+    assert "authorization" not in response.request.headers
+    assert other.pushed == {}
