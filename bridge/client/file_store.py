@@ -42,12 +42,12 @@ class FileStore:
             return {}
         except OSError as error:
             raise StepUpError(f"{self._path} cannot be read: {error.strerror}") from None
+        try:
+            self._check(os.fstat(handle))
+        except BaseException:
+            os.close(handle)
+            raise
         with os.fdopen(handle, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-                raise StepUpError(f"{self._path} is no file of this user")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise StepUpError(f"{self._path} may be read by others: its mode must be 0600")
             content = file.read()
         try:
             document = json.loads(content)
@@ -59,6 +59,12 @@ class FileStore:
             }
         except (ValueError, TypeError, KeyError, AttributeError, LoginError):
             raise StepUpError(f"{self._path} is no token store") from None
+
+    def _check(self, status: os.stat_result) -> None:
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+            raise StepUpError(f"{self._path} is no file of this user")
+        if stat.S_IMODE(status.st_mode) & 0o077:
+            raise StepUpError(f"{self._path} may be read by others: its mode must be 0600")
 
     def save(self, held: Mapping[str, tuple[Held, ...]]) -> None:
         """Write all tokens but DPoP tokens: their key does not outlive the program.

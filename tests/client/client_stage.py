@@ -39,6 +39,7 @@ class Seen:
     path: str
     authorization: str | None
     status: int
+    body: bytes
 
 
 class LoopThread:
@@ -185,7 +186,11 @@ class _Gateway:
             url = self._upstream + request.raw_path
             sent = answer["upstream"]["set"]
             async with self._http.request(request.method, url, data=body, headers=sent) as passed:
-                response = web.Response(status=passed.status, body=await passed.read())
+                response = web.Response(
+                    status=passed.status,
+                    body=await passed.read(),
+                    content_type="application/json",
+                )
         else:
             denial = answer["response"]
             response = web.Response(status=denial["status"], text=denial["body"])
@@ -193,7 +198,11 @@ class _Gateway:
                 response.headers[name] = value
         self._seen.append(
             Seen(
-                request.method, request.path, request.headers.get("authorization"), response.status
+                request.method,
+                request.path,
+                request.headers.get("authorization"),
+                response.status,
+                body,
             )
         )
         return response

@@ -47,12 +47,13 @@ async def session(stage: ClientStage, login: MintingLogin) -> AsyncIterator[aioh
 
 
 async def test_it_steps_up_and_sends_the_body_again(
-    session: aiohttp.ClientSession, login: MintingLogin
+    stage: ClientStage, session: aiohttp.ClientSession, login: MintingLogin
 ) -> None:
     async with session.post("/transfers", json={"amount": 10}) as response:
         assert response.status == 200
         assert (await response.json())["identity"]["x-stepup-acr"] == MFA
     assert login.calls == 2
+    assert [seen.body for seen in stage.seen] == [b'{"amount": 10}'] * 3
 
 
 async def test_concurrent_requests_share_one_login(

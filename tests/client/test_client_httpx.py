@@ -119,6 +119,7 @@ def test_step_up_keeps_the_scopes_and_the_body(
     response = http.post(TRANSFERS, auth=auth, json={"amount": 10})
     assert response.json()["identity"]["x-stepup-acr"] == MFA
     assert response.json()["identity"]["x-stepup-scope"] == "accounts:read payments:write"
+    assert [seen.body for seen in stage.seen[-2:]] == [b'{"amount":10}'] * 2
     assert len(login.requests) == 2
     demand = login.requests[1].demand
     assert (demand.acr_values, demand.max_age) == ((MFA,), 60)
