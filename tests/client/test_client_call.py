@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import socket
 import stat
 import subprocess
@@ -108,6 +109,22 @@ def test_without_a_browser_the_url_is_printed(stage: ClientStage) -> None:
         assert json.loads(process.stdout.read())["path"] == "/accounts"
         assert process.stderr.read() == ""
         assert process.wait(SECONDS) == 0
+
+
+def test_ctrl_c_while_the_browser_is_open_ends_it(stage: ClientStage) -> None:
+    with subprocess.Popen(
+        command("--no-browser", "-q", "--client-id", CLIENT_ID, f"{stage.api}/accounts"),
+        env=environment(stage),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        threading.Timer(SECONDS, process.kill).start()
+        assert URL_LINE.match(process.stderr.readline())
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "stepup-bridge call: cancelled\n"
+        assert process.wait(SECONDS) == 1
 
 
 def test_tokens_are_kept_in_a_file_when_asked(stage: ClientStage, tmp_path: Path) -> None:

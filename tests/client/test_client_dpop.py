@@ -38,10 +38,9 @@ def http(servers: DPoPServers) -> Iterator[httpx.Client]:
         yield client
 
 
-def step_up_auth(*, dpop: bool = True, **options: Any) -> StepUpAuth:
-    login = LoopbackLogin(
-        "app", **({"timeout_seconds": 10, "open_browser": ScriptedBrowser()} | options)
-    )
+def step_up_auth(*, dpop: bool = True, **changes: Any) -> StepUpAuth:
+    options: dict[str, Any] = {"timeout_seconds": 10, "open_browser": ScriptedBrowser()}
+    login = LoopbackLogin("app", **(options | changes))
     return StepUpAuth(login, keyring=Keyring(DPoPKey() if dpop else None))
 
 
