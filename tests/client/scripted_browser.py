@@ -35,12 +35,13 @@ class ScriptedBrowser:
         self.finished = threading.Event()
         self.last: httpx.Response | None = None
 
-    def __call__(self, url: str) -> None:
+    def __call__(self, url: str) -> bool:
         self.visited.append(url)
         with httpx.Client(timeout=10, trust_env=False, cookies=self._cookies) as http:
             self._browse(http, url)
             self._cookies = http.cookies
         self.finished.set()
+        return True
 
     def _browse(self, http: httpx.Client, url: str) -> None:
         response = http.get(url)

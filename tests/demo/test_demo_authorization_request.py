@@ -10,7 +10,7 @@ from bridge.demo.authorization_request import (
     find_client,
     read_authorization_request,
 )
-from bridge.demo.oauth import MFA, PWD, OAuthError, single_values
+from bridge.demo.oauth import MFA, PWD, Client, OAuthError, single_values
 
 CLIENTS = {CLIENT.client_id: CLIENT}
 
