@@ -6,6 +6,9 @@ from bridge.client.demand import INVALID_TOKEN, Demand
 from bridge.client.errors import LoopError
 from bridge.client.wallet import Held
 
+_LOGIN_SECONDS = 60
+"""A good login may be as old when its token comes: consent pages, slow redirects."""
+
 SERVER, API, UNKNOWN = "authorization server", "API", "unknown"
 
 
@@ -38,8 +41,10 @@ def _blame(held: Held, came: Demand) -> tuple[str, str]:
         return SERVER, f"its ID token says acr {token.acr}: it does not honour acr_values"
     if came.max_age is not None and token.auth_time is not None:
         age = held.obtained_at - token.auth_time
-        if age > came.max_age:
+        if age > came.max_age + _LOGIN_SECONDS:
             return SERVER, f"its ID token is of a login {age:.0f} s ago: it does not honour max_age"
+        if age >= came.max_age:
+            return API, f"max_age is too short: the login was {age:.0f} s old when its token came"
     if (token.acr is not None or not came.acr_values) and (
         token.auth_time is not None or came.max_age is None
     ):

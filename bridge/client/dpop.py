@@ -8,10 +8,11 @@ import json
 import secrets
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
+
+from bridge.client.origin import place_of
 
 
 class DPoPKey:
@@ -43,11 +44,10 @@ class DPoPKey:
             access_token: The token that goes with it, at an API.
             nonce: The last `DPoP-Nonce` of that server.
         """
-        parts = urlsplit(url)
         claims: dict[str, object] = {
             "jti": secrets.token_urlsafe(16),
             "htm": method,
-            "htu": f"{parts.scheme}://{parts.netloc}{parts.path or '/'}",
+            "htu": place_of(url),
             "iat": int(time.time()),
         }
         if access_token is not None:

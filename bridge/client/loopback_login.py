@@ -93,7 +93,8 @@ class LoopbackLogin:
             url = self._push(wanted, server, http)
             listener.expect(wanted.state)
             self._tell("waiting for the browser to come back from the login")
-            threading.Thread(target=self._open_browser, args=(url,), daemon=True).start()
+            # It may block as long as the browser is open.
+            threading.Thread(target=self._open, args=(url, listener), daemon=True).start()
             answer = listener.wait(self._timeout_seconds, request.cancelled)
             code = _read_answer(answer, server)
             token = self._credentials.redeem(
@@ -124,6 +125,13 @@ class LoopbackLogin:
             resource=None if resource is None else resource.resource,
             dpop_jkt=None if request.dpop_key is None else request.dpop_key.thumbprint,
         )
+
+    def _open(self, url: str, listener: RedirectListener) -> None:
+        try:
+            self._open_browser(url)
+        except Exception as error:
+            text = f"the browser cannot be opened: {type(error).__name__}"
+            listener.give_up(LoginError(text))
 
     def _push(self, wanted: AuthorizationRequest, server: Server, http: httpx.Client) -> str:
         """Push the request where the server takes such (RFC 9126); give the browser's URL."""

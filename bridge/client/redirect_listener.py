@@ -40,7 +40,7 @@ class RedirectListener:
 
     def __init__(self, port: int = 0, path: str = "/callback") -> None:
         self._path = path
-        self._answers: queue.Queue[Mapping[str, str]] = queue.Queue()
+        self._answers: queue.Queue[Mapping[str, str] | LoginError] = queue.Queue()
         self._strangers = 0
         try:
             self._server = _Server((HOST, port), _handler(self))
@@ -77,13 +77,13 @@ class RedirectListener:
 
         Raises:
             LoginTimeoutError: It does not come.
-            LoginError: Cancelled.
+            LoginError: Cancelled, or given up.
         """
         deadline = time.monotonic() + timeout_seconds
         while not cancelled.is_set():
             left = deadline - time.monotonic()
             try:
-                return self._answers.get(timeout=max(0.0, min(left, _POLL_SECONDS)))
+                answer = self._answers.get(timeout=max(0.0, min(left, _POLL_SECONDS)))
             except queue.Empty:
                 if left <= 0:
                     strangers = (
@@ -94,7 +94,15 @@ class RedirectListener:
                     raise LoginTimeoutError(
                         f"the browser did not come back within {timeout_seconds:g} s{strangers}"
                     ) from None
+                continue
+            if isinstance(answer, LoginError):
+                raise answer
+            return answer
         raise LoginError("the login was cancelled: nobody waits for it any more")
+
+    def give_up(self, error: LoginError) -> None:
+        """Let the wait end with an error."""
+        self._answers.put(error)
 
     def take(self, target: str) -> tuple[HTTPStatus, str]:
         """Take one request of a browser; give status and text."""
@@ -115,8 +123,7 @@ class RedirectListener:
 
 
 class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    block_on_close = False  # a connection that somebody keeps open must not keep us
+    daemon_threads = True  # a connection that somebody keeps open must not keep us
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing: whoever sends nonsense here is not the browser."""

@@ -15,6 +15,7 @@ from bridge.tokens import json_strict
 _B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _TOKEN_TYPES = {"bearer": "Bearer", "dpop": "DPoP"}
 _JWS_PARTS = 3
+_MAX_LIFETIME_SECONDS = 10**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,16 @@ def read_token(response: Mapping[str, object], asked: tuple[str, ...], now: floa
     scope, expires_in = response.get("scope"), response.get("expires_in")
     if isinstance(expires_in, str) and expires_in.isdecimal():  # seen in the wild
         expires_in = float(expires_in)
-    known = isinstance(expires_in, int | float) and not isinstance(expires_in, bool)
+    expires_at = None
+    # JSON as Authlib reads it may hold NaN, and integers that no float can hold.
+    if isinstance(expires_in, int | float) and 0 <= expires_in < _MAX_LIFETIME_SECONDS:
+        expires_at = now + expires_in
     acr, auth_time = _read_id_token(response.get("id_token"))
     return Token(
         access_token,
         token_type,
         unite(scope.split()) if isinstance(scope, str) else asked,
-        now + float(expires_in) if known and isinstance(expires_in, int | float) else None,
+        expires_at,
         acr,
         auth_time,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 
+import aiohttp
 import jwt
 from aiohttp import web
 
@@ -44,6 +45,7 @@ class DPoPServers:
     token_type: str = "DPoP"
     endless_nonces: bool = False
     refuse_par: bool = False
+    secret: str | None = None
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -75,7 +77,7 @@ class DPoPServers:
         )
 
     async def _par(self, request: web.Request) -> web.Response:
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        form = await self._read_form(request)
         if self.refuse_par:
             return web.json_response({"error": "invalid_scope"}, status=400)
         request_uri = f"urn:ietf:params:oauth:request_uri:{secrets.token_hex(4)}"
@@ -93,14 +95,14 @@ class DPoPServers:
         raise web.HTTPSeeOther(f"{pushed['redirect_uri']}?{urlencode(answer)}")
 
     async def _token(self, request: web.Request) -> web.Response:
-        form = {name: str(value) for name, value in (await request.post()).items()}
+        form = await self._read_form(request)
         proof = self._check_proof(request)
         if proof is None:
             return web.json_response(
                 {"error": "use_dpop_nonce"}, status=400, headers={"dpop-nonce": self.nonce}
             )
         pushed = self.codes.pop(form["code"])
-        assert form["client_id"] == pushed["client_id"]
+        assert self.secret is not None or form["client_id"] == pushed["client_id"]
         assert form["redirect_uri"] == pushed["redirect_uri"]
         assert form["resource"] == pushed["resource"] == self.origin
         assert code_challenge_of(form["code_verifier"]) == pushed["code_challenge"]
@@ -110,6 +112,16 @@ class DPoPServers:
         return web.json_response(
             {"access_token": token, "token_type": self.token_type, "scope": "a"}
         )
+
+    async def _read_form(self, request: web.Request) -> dict[str, str]:
+        """Read a client's own request, and see that it is the client."""
+        form = {name: str(value) for name, value in (await request.post()).items()}
+        if self.secret is None:
+            assert "authorization" not in request.headers
+        else:
+            expected = aiohttp.BasicAuth("app", self.secret).encode()
+            assert request.headers["authorization"] == expected
+        return form
 
     async def _api(self, request: web.Request) -> web.Response:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")

@@ -202,6 +202,41 @@ def test_nobody_there_is_one_line(stage: ClientStage) -> None:
     assert err.count("\n") == 1
 
 
+def test_nothing_that_a_server_says_commands_the_terminal(stage: ClientStage) -> None:
+    answer = b'HTTP/1.1 403 No\x9b31m\r\nwww-authenticate: Basic realm="\x9b2J"\r\n\r\n'
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        code, out, err = run(stage, "-i", f"http://127.0.0.1:{server.getsockname()[1]}/")
+        thread.join()
+    assert code == 1
+    assert 'Basic realm="' in err
+    assert re.sub(r"[\n -~]", "", out + err) == ""
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    program = (
+        "import sys; sys.modules['httpx'] = None; from bridge.cli import main; "
+        "sys.exit(main(['call', 'https://api.example.com/']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("stepup-bridge: call needs httpx: pip install 'stepup-bridge[client]'\n")
+
+
 def test_body_comes_from_a_file_or_stdin(stage: ClientStage, tmp_path: Path) -> None:
     (tmp_path / "body").write_bytes(b"\x00\xff")
     run(stage, "-q", "-d", f"@{tmp_path / 'body'}", f"{stage.api}/transfers")

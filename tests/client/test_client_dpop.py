@@ -54,6 +54,14 @@ def test_token_is_bound_and_each_request_proved(servers: DPoPServers, http: http
     assert pushed["scope"] == "a"
 
 
+def test_confidential_client_shows_its_secret_to_the_authorization_server_alone(
+    servers: DPoPServers, http: httpx.Client
+) -> None:
+    servers.secret = "s3cret"
+    assert http.get("/api", auth=step_up_auth(client_secret="s3cret")).status_code == 200
+    assert "s3cret" not in str(servers.pushed)
+
+
 def test_new_nonce_is_taken_over_without_a_login(servers: DPoPServers, http: httpx.Client) -> None:
     auth = step_up_auth()
     http.get("/api", auth=auth)

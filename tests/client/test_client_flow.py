@@ -83,7 +83,7 @@ def test_new_token_that_is_invalid_is_a_loop() -> None:
     flow.first(NOW)
     log_in(flow, Answer(401, ["Bearer"]))
     with pytest.raises(LoopError) as caught:
-        flow.answered(Answer(401, ['Bearer error="invalid_token"']))
+        flow.answered(Answer(401, ['Bearer error="invalid_token", scope="a"']))
     assert caught.value.to_blame == "API"
 
 

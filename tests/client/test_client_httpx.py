@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -249,6 +250,10 @@ async def test_those_who_wait_for_a_login_share_its_failure(
             "does not honour max_age", id="max-age-not-honoured",
         ),
         pytest.param(
+            {"auth_time": 1000}, {"acr": MFA, "auth_time": int(time.time()) - 70}, "API",
+            "max_age is too short", id="max-age-too-short",
+        ),
+        pytest.param(
             {"scope": "accounts:read"}, {"scopes": ("accounts:read",)}, "authorization server",
             "did not grant the scope payments:write", id="scope-not-granted",
         ),
@@ -309,6 +314,25 @@ def test_browser_that_never_returns_does_not_hang_the_login(
     with pytest.raises(LoginTimeoutError):
         http.get(ACCOUNTS, auth=auth)
     release.set()
+
+
+def test_browser_that_cannot_be_opened_is_said_at_once(
+    stage: ClientStage, http: httpx.Client
+) -> None:
+    def broken(url: str) -> None:
+        raise OSError(url)
+
+    auth = StepUpAuth(loopback_login(stage, broken, timeout_seconds=60))
+    with pytest.raises(LoginError, match="cannot be opened: OSError$"):
+        http.get(ACCOUNTS, auth=auth)
+
+
+def test_async_login_is_nothing_for_a_sync_client(http: httpx.Client) -> None:
+    async def login(request: LoginRequest) -> Token:
+        raise AssertionError(request)
+
+    with pytest.raises(StepUpError, match="cannot await"):
+        http.get(ACCOUNTS, auth=StepUpAuth(login))
 
 
 def test_taken_port_is_said(stage: ClientStage, http: httpx.Client) -> None:

@@ -139,6 +139,24 @@ def test_response_without_a_usable_token_is_refused(response: dict[str, object])
 
 
 @pytest.mark.parametrize(
+    ("expires_in", "expires_at"),
+    [
+        pytest.param(None, None, id="not-said"),
+        pytest.param(True, 1001, id="bool-is-short"),
+        pytest.param(-1, None, id="negative"),
+        pytest.param(float("nan"), None, id="nan"),
+        pytest.param(10**400, None, id="no-float-can-hold-it"),
+        pytest.param("9" * 400, None, id="long-text"),
+        pytest.param("60", 1060, id="text"),
+        pytest.param(0, 1000, id="now"),
+    ],
+)
+def test_lifetime_that_is_none_is_not_known(expires_in: object, expires_at: object) -> None:
+    response = {"access_token": "t", "token_type": "Bearer", "expires_in": expires_in}
+    assert read_token(response, (), 1000).expires_at == expires_at
+
+
+@pytest.mark.parametrize(
     "id_token", [None, 5, "x", "a.b.c", "a.e30.c", "a.W10.c", "a.!!.c", "e30.e30.e30.e30"]
 )
 def test_nonsense_in_the_id_token_says_nothing(id_token: object) -> None:
