@@ -119,7 +119,7 @@ class DPoPServers:
         if self.secret is None:
             assert "authorization" not in request.headers
         else:
-            expected = aiohttp.BasicAuth("app", self.secret).encode()
+            expected = aiohttp.encode_basic_auth("app", self.secret)
             assert request.headers["authorization"] == expected
         return form
 

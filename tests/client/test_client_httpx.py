@@ -323,7 +323,7 @@ def test_browser_that_cannot_be_opened_is_said_at_once(
         raise OSError(url)
 
     auth = StepUpAuth(loopback_login(stage, broken, timeout_seconds=60))
-    with pytest.raises(LoginError, match="cannot be opened: OSError$"):
+    with pytest.raises(LoginError, match=r"cannot be opened: OSError$"):
         http.get(ACCOUNTS, auth=auth)
 
 
