@@ -1,4 +1,7 @@
-"""The two requests that a client makes to the authorization server itself, by way of Authlib."""
+"""The two requests that a client makes to the authorization server itself, by way of Authlib.
+
+By its core alone: its own integration with httpx is deprecated in favour of another package.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,7 @@ class ClientCredentials:
             LoginError: It is refused, or there is no usable answer.
         """
         client = OAuth2Client(session=http, client_id=self.client_id)
+        client.register_compliance_hook("access_token_response", _check_status)
         more = {name: request.params[name] for name in ("resource",) if name in request.params}
         try:
             answer = client.fetch_token(
@@ -135,6 +139,13 @@ class _Authentication(httpx.Auth):
         if nonce is not None and response.is_client_error and _error_of(response) == USE_DPOP_NONCE:
             request.headers["dpop"] = self._dpop_key.proof(request.method, url, nonce=nonce)
             yield request
+
+
+def _check_status(response: httpx.Response) -> httpx.Response:
+    """Refuse a token that comes with a failure; Authlib looks for `error` alone."""
+    if not response.is_success and _error_of(response) is None:
+        raise LoginError(f"the token endpoint: status {response.status_code}")
+    return response
 
 
 def _error_of(response: httpx.Response) -> object:

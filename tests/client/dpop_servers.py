@@ -46,6 +46,7 @@ class DPoPServers:
     endless_nonces: bool = False
     refuse_par: bool = False
     secret: str | None = None
+    broken: tuple[int, str] | None = None
 
     def app(self) -> web.Application:
         app = web.Application()
@@ -101,6 +102,8 @@ class DPoPServers:
             return web.json_response(
                 {"error": "use_dpop_nonce"}, status=400, headers={"dpop-nonce": self.nonce}
             )
+        if self.broken is not None:
+            return web.Response(status=self.broken[0], text=self.broken[1])
         pushed = self.codes.pop(form["code"])
         assert self.secret is not None or form["client_id"] == pushed["client_id"]
         assert form["redirect_uri"] == pushed["redirect_uri"]

@@ -9,10 +9,11 @@ import httpx
 import pytest
 
 from bridge.client.dpop import DPoPKey
-from bridge.client.errors import ChallengeError, DiscoveryError, LoginError
+from bridge.client.errors import ChallengeError, DiscoveryError, LoginError, StepUpError
 from bridge.client.httpx_auth import StepUpAuth
 from bridge.client.keyring import Keyring
 from bridge.client.loopback_login import LoopbackLogin
+from bridge.client.token import Token
 
 from .client_stage import LoopThread
 from .dpop_servers import DPoPServers
@@ -84,6 +85,46 @@ def test_api_that_does_not_take_its_own_nonce_is_given_up(
 def test_client_without_a_key_is_told(http: httpx.Client) -> None:
     with pytest.raises(ChallengeError, match="no DPoP key"):
         http.get("/api", auth=step_up_auth(dpop=False))
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "text"),
+    [
+        pytest.param(400, '{"error": "invalid_grant", "error_description": "old\\u001b[2J"}',
+                     "the authorization server answered invalid_grant: old?[2J", id="error"),
+        pytest.param(400, '{"access_token": "t", "token_type": "DPoP"}',
+                     "the token endpoint: status 400", id="token-with-a-failure"),
+        pytest.param(500, "oops", "the token endpoint: status 500", id="500"),
+        pytest.param(302, "", "the token endpoint: status 302", id="redirect"),
+        pytest.param(200, "<html>", "the token endpoint: no JSON object", id="html"),
+        pytest.param(200, "[]", "the token endpoint: no JSON object", id="list"),
+        pytest.param(200, "{}", "the token response holds no access_token", id="no-token"),
+        pytest.param(200, '{"error": 5}', "an error without a name", id="error-no-string"),
+    ],
+)  # fmt: skip
+def test_token_endpoint_that_gives_no_token_is_said(
+    servers: DPoPServers, http: httpx.Client, status: int, body: str, text: str
+) -> None:
+    servers.broken = (status, body)
+    with pytest.raises(LoginError) as caught:
+        http.get("/api", auth=step_up_auth())
+    assert text in str(caught.value)
+
+
+async def test_async_client_answers_nonces_too(servers: DPoPServers) -> None:
+    auth = step_up_auth()
+    async with httpx.AsyncClient(base_url=servers.origin, trust_env=False) as http:
+        for nonce in ("nonce-1", "nonce-2"):
+            servers.nonce = nonce
+            assert (await http.get("/api", auth=auth)).status_code == 200
+    assert len(servers.pushed) == 1
+
+
+def test_bound_token_is_not_sent_without_its_key(http: httpx.Client) -> None:
+    auth = step_up_auth(dpop=False)
+    auth.keyring.add(str(http.base_url), Token("t", "DPoP"))
+    with pytest.raises(StepUpError, match="no DPoP key for it"):
+        http.get("/api", auth=auth)
 
 
 def test_bearer_token_for_a_proof_is_refused(servers: DPoPServers, http: httpx.Client) -> None:
