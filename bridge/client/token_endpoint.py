@@ -8,11 +8,9 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Generator
-from http import HTTPStatus
 from typing import Any
 
 import httpx
-from authlib.common.errors import AuthlibBaseError
 from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.client import OAuth2Client
 
@@ -20,6 +18,7 @@ from bridge.client.authorization_request import AuthorizationRequest
 from bridge.client.demand import USE_DPOP_NONCE
 from bridge.client.dpop import DPoPKey
 from bridge.client.errors import LoginCancelledError, LoginError, UnmetRequirementsError
+from bridge.client.origin import place_of
 from bridge.client.token import Token, read_token
 
 _MAX_TEXT = 200
@@ -65,7 +64,7 @@ class ClientCredentials:
             LoginError: It is refused, or there is no usable answer.
         """
         client = OAuth2Client(session=http, client_id=self.client_id)
-        client.register_compliance_hook("access_token_response", _check_status)
+        client.register_compliance_hook("access_token_response", _check)
         more = {name: request.params[name] for name in ("resource",) if name in request.params}
         try:
             answer = client.fetch_token(
@@ -77,10 +76,8 @@ class ClientCredentials:
                 auth=_Authentication(self._auth, dpop_key),
                 **more,
             )
-        except AuthlibBaseError as error:
-            raise login_error(error.error, error.description) from None
-        except (httpx.HTTPError, ValueError) as error:
-            raise LoginError(f"the token endpoint: {_describe(error)}") from None
+        except httpx.HTTPError as error:
+            raise LoginError(f"the token endpoint: {type(error).__name__}") from None
         token = read_token(answer, request.scopes, time.time())
         if dpop_key is not None and token.token_type != "DPoP":
             raise LoginError("the authorization server gave a Bearer token for a DPoP proof")
@@ -88,14 +85,10 @@ class ClientCredentials:
 
     def _post(self, url: str, form: dict[str, str], http: httpx.Client) -> dict[str, Any]:
         try:
-            response = http.post(url, data=form, auth=_Authentication(self._auth, None))
-            answer = response.json()
-        except (httpx.HTTPError, ValueError) as error:
-            raise LoginError(f"the PAR endpoint: {_describe(error)}") from None
-        if not isinstance(answer, dict):
-            raise LoginError("the PAR endpoint: no JSON object")
-        if response.status_code not in {HTTPStatus.OK, HTTPStatus.CREATED}:
-            raise login_error(answer.get("error"), answer.get("error_description"))
+            response = _check(http.post(url, data=form, auth=_Authentication(self._auth, None)))
+        except httpx.HTTPError as error:
+            raise LoginError(f"the PAR endpoint: {type(error).__name__}") from None
+        answer: dict[str, Any] = response.json()
         return answer
 
 
@@ -136,30 +129,31 @@ class _Authentication(httpx.Auth):
         request.headers["dpop"] = self._dpop_key.proof(request.method, url)
         response = yield request
         nonce = response.headers.get("dpop-nonce")
-        if nonce is not None and response.is_client_error and _error_of(response) == USE_DPOP_NONCE:
+        error = (_read(response) or {}).get("error")
+        if nonce is not None and response.is_client_error and error == USE_DPOP_NONCE:
             request.headers["dpop"] = self._dpop_key.proof(request.method, url, nonce=nonce)
             yield request
 
 
-def _check_status(response: httpx.Response) -> httpx.Response:
-    """Refuse a token that comes with a failure; Authlib looks for `error` alone."""
-    if not response.is_success and _error_of(response) is None:
-        raise LoginError(f"the token endpoint: status {response.status_code}")
+def _check(response: httpx.Response) -> httpx.Response:
+    """Refuse what is no success with a JSON object; Authlib looks for `error` alone."""
+    answer = _read(response)
+    if answer is not None and "error" in answer:
+        raise login_error(answer["error"], answer.get("error_description"))
+    place = place_of(str(response.request.url))
+    if not response.is_success:
+        raise LoginError(f"{place} answered {response.status_code}")
+    if answer is None:
+        raise LoginError(f"{place} answered no JSON object")
     return response
 
 
-def _error_of(response: httpx.Response) -> object:
+def _read(response: httpx.Response) -> dict[str, Any] | None:
     try:
         answer = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return answer.get("error") if isinstance(answer, dict) else None
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, httpx.HTTPStatusError):
-        return f"status {error.response.status_code}"
-    return type(error).__name__ if isinstance(error, httpx.HTTPError) else "no JSON object"
+    return answer if isinstance(answer, dict) else None
 
 
 def _show(text: str) -> str:
