@@ -18,19 +18,20 @@ class AccessToken:
     """A verified access token. What is missing or malformed is empty, never an error.
 
     Attributes:
-        iss: The issuer that signed it.
-        aud: Its audiences.
-        exp: Expiry, epoch seconds.
+        iss: The issuer that signed it, or said that it is active.
+        aud: Its audiences; None: the issuer said that it is active, and named none.
+        exp: Expiry, epoch seconds; infinite where the issuer named none.
         leeway: Clock skew tolerated for this issuer, seconds.
         acr: How the user authenticated; empty: unknown (RFC 9470 §6.1).
         auth_time: When the user last authenticated, epoch seconds; None: unknown.
         scopes: What was granted.
         client_id: For the log; None where the token has none.
         upstream: The identity headers of this token.
+        introspected: The issuer was asked about it (RFC 7662).
     """
 
     iss: str
-    aud: tuple[str, ...]
+    aud: tuple[str, ...] | None
     exp: float
     leeway: int
     acr: tuple[str, ...]
@@ -38,34 +39,49 @@ class AccessToken:
     scopes: frozenset[str]
     client_id: str | None
     upstream: UpstreamHeaders
+    introspected: bool = False
 
 
 def access_token(
-    claims: Claims, aud: tuple[str, ...], settings: IssuerSettings, identity: IdentityHeaders
+    claims: Claims,
+    aud: tuple[str, ...] | None,
+    settings: IssuerSettings,
+    identity: IdentityHeaders,
+    answer: Claims | None = None,
 ) -> AccessToken:
     """Read what the decision needs from claims that `tokens.jwt.check_claims` has accepted.
 
+    Args:
+        claims: Of the token; empty for an opaque one.
+        answer: What its issuer said when asked, which is newer and wins; None: it was not asked.
+
     Does not check: anything. Signature, times and issuer are checked before.
     """
-    acr = find_claim(claims, settings.claims.acr)
-    auth_time = find_claim(claims, settings.claims.auth_time)
-    scope = find_claim(claims, settings.claims.scope)
+    said: Claims = {} if answer is None else answer
+    names = settings.claims
+    acr, auth_time, scope = (
+        find_claim(said, alternatives, find_claim(claims, alternatives))
+        for alternatives in (names.acr, names.auth_time, names.scope)
+    )
+    exp = min(claims.get("exp", math.inf), said.get("exp", math.inf))
+    claims = {**claims, **said, "acr": acr, "auth_time": auth_time, "scope": scope}
     client_id = claims.get("client_id", claims.get("azp"))
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
-        exp=claims["exp"],
+        exp=exp,
         leeway=settings.leeway,
         acr=read_acr(acr),
         auth_time=read_auth_time(auth_time),
         scopes=frozenset(read_scopes(scope)),
         client_id=client_id if isinstance(client_id, str) else None,
-        upstream=identity.of({**claims, "acr": acr, "auth_time": auth_time, "scope": scope}),
+        upstream=identity.of(claims),
+        introspected=answer is not None,
     )
 
 
-def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...]) -> Any:
-    """Give the value of the first alternative that is present, or None."""
+def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...], default: Any = None) -> Any:
+    """Give the value of the first alternative that is present, or the default."""
     for path in alternatives:
         value: Any = claims
         for name in path:
@@ -74,7 +90,7 @@ def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...]) -> Any:
             value = value[name]
         else:
             return value
-    return None
+    return default
 
 
 def read_acr(value: Any) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,29 @@ class ClaimNames:
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionSettings:
+    """How an issuer is asked about its tokens (RFC 7662).
+
+    Attributes:
+        client_id: The bridge's name at the issuer.
+        auth: How the bridge proves to be that client.
+        client_secret: For the methods with a secret.
+        private_key: For `private_key_jwt`: PEM or JWK, as the file holds it.
+        endpoint: URL; None: from metadata.
+        when: `always`: JWTs too, after they were verified locally.
+        cache_ttl: Longest life of an answer, seconds; 0: every check asks.
+    """
+
+    client_id: str
+    auth: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    client_secret: str = field(default="", repr=False)
+    private_key: bytes = field(default=b"", repr=False)
+    endpoint: str | None = None
+    when: Literal["opaque", "always"] = "opaque"
+    cache_ttl: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerSettings:
     """One trusted issuer.
 
@@ -41,6 +64,9 @@ class IssuerSettings:
         leeway: Clock skew tolerated, seconds.
         timeout: Bound of each call to this issuer, seconds.
         allow_insecure_http: `http://` to another machine than loopback is accepted.
+        takes_jwt: JWTs are among its access tokens; otherwise no keys are needed.
+        takes_opaque: So are tokens that only introspection can tell about.
+        introspection: None: it is never asked about a token.
     """
 
     issuer: str
@@ -54,3 +80,6 @@ class IssuerSettings:
     timeout: int = 2
     allow_insecure_http: bool = False
     claims: ClaimNames = ClaimNames()
+    takes_jwt: bool = True
+    takes_opaque: bool = False
+    introspection: IntrospectionSettings | None = None
