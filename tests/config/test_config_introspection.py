@@ -102,9 +102,7 @@ def test_what_is_refused_is_named_with_its_place_and_reason(
         pytest.param("tokens: [opaque]", "an introspection.endpoint", id="endpoint-only-opaque"),
     ],
 )
-def test_an_issuer_that_is_no_url_has_no_metadata(
-    tmp_path: Path, lines: str, lacking: str
-) -> None:
+def test_an_issuer_that_is_no_url_has_no_metadata(tmp_path: Path, lines: str, lacking: str) -> None:
     text = with_line(
         "issuer", f"introspection: {{client_id: a, client_secret_file: secret}}\n{lines}"
     ).replace("issuer: https://login.example.com", "issuer: bank")

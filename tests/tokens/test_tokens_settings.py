@@ -31,6 +31,9 @@ def test_what_an_issuer_leaves_out_has_the_defaults_of_the_spec() -> None:
         timeout=2,
         allow_insecure_http=False,
         claims=ClaimNames((("acr",),), (("auth_time",),), (("scope",), ("scp",))),
+        takes_jwt=True,
+        takes_opaque=False,
+        introspection=None,
     )
 
 
