@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 
 from bridge.decision.challenge import build_challenge
@@ -14,6 +15,7 @@ from bridge.tokens.identity import UpstreamHeaders
 _CHALLENGED = frozenset(
     {Row.NO_CREDENTIALS, Row.MALFORMED_CREDENTIALS, Row.INVALID_TOKEN, Row.STEP_UP, Row.SCOPE}
 )
+_UNAUTHORIZED = 401
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +64,39 @@ def challenge_of(decision: Decision) -> str | None:
     api = decision.api
     if api is None or decision.row not in _CHALLENGED:
         return None
+    if decision.row is Row.STEP_UP and decision.status != _UNAUTHORIZED:
+        return None  # a machine's token: nobody can answer the challenge
     shown = told(decision)
+    dialect = _insufficient_claims(decision, shown.acr_values)
     # RFC 6750 §3.1: without credentials no error code and no other error information.
     bare = decision.row is Row.NO_CREDENTIALS
     return build_challenge(
         "Bearer",
         realm=api.realm,
-        error=None if bare else decision.error,
+        error=None if bare else "insufficient_claims" if dialect else decision.error,
         error_description=None if bare else decision.description,
         acr_values=shown.acr_values,
         max_age=shown.max_age,
         scope=shown.scopes,
         resource_metadata=None if api.resource is None else metadata_url(api.resource),
+        claims=dialect,
     )
+
+
+def _insufficient_claims(decision: Decision, acr_values: tuple[str, ...]) -> str | None:
+    """Write Microsoft's claims challenge, where the token's issuer wants it and it can say it.
+
+    It demands one `acrs` value, and knows nothing of `max_age`.
+    Source: Microsoft identity platform, "Claims challenges, claims requests, and client
+    capabilities".
+    """
+    token = decision.token
+    if decision.row is not Row.STEP_UP or token is None or not token.insufficient_claims:
+        return None
+    if not acr_values:
+        return None
+    wanted = {"access_token": {"acrs": {"essential": True, "value": acr_values[0]}}}
+    return b64encode(json.dumps(wanted, separators=(",", ":")).encode()).decode()
 
 
 def told(decision: Decision) -> Requirement:
@@ -92,9 +114,15 @@ def told(decision: Decision) -> Requirement:
     tells_scopes = decision.row is Row.NO_CREDENTIALS or bool(decision.unmet.scopes)
     return Requirement(
         scopes=decision.requirement.scopes if tells_scopes else (),
-        acr_values=decision.requirement.acr_values if tells_step_up else (),
+        acr_values=_names(decision) if tells_step_up else (),
         max_age=decision.requirement.max_age if tells_step_up else None,
     )
+
+
+def _names(decision: Decision) -> tuple[str, ...]:
+    """Give the demanded acr values as the token's issuer calls them, where it is known."""
+    demanded = decision.requirement.acr_values
+    return demanded if decision.token is None else decision.token.acr_names.to_issuer(demanded)
 
 
 def _body(decision: Decision) -> str:

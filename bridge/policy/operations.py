@@ -51,6 +51,8 @@ class Api:
         audiences: Accepted `aud` values; None: those of the token's issuer.
         realm: The `realm` of its challenges (RFC 9110 §11.5).
         resource: RFC 9728 resource identifier, or None.
+        machine_tokens: What a token gets that no user stands behind and that does not meet acr or
+            max_age: the `challenge` all the same, or `forbid`.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Api:
     unmatched: Literal["deny", "require_token", "allow"] = "deny"
     cors_preflight: Literal["allow", "check"] = "allow"
     hint_requirements: bool = False
+    machine_tokens: Literal["challenge", "forbid"] = "challenge"
     path: PathRules = STRICT_PATH_RULES
 
 

@@ -77,6 +77,7 @@ class TokenCache(Generic[IssuerT]):
             expires_at = min(expires_at, now + ttl)
         if expires_at <= now:
             return
+        self._entries.pop(digest, None)  # one that is replaced needs no room, and is the newest
         self._make_room(now)
         self._entries[digest] = CachedToken(token, issuer, key, expires_at)
 

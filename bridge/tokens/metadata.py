@@ -77,6 +77,10 @@ def _url_in(body: bytes, issuer: str, member: str) -> str:
     url = metadata.get(member)
     if not isinstance(url, str):
         raise FetchError(f"without_{member}")
-    if issuer.startswith("https:") and not url.startswith("https:"):
+    if _is_https(issuer) and not _is_https(url):
         raise FetchError(_OVER_HTTP[member])
     return url
+
+
+def _is_https(url: str) -> bool:
+    return url[:6].lower() == "https:"  # a scheme has no case (RFC 3986 §3.1)

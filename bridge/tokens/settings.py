@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,6 +25,40 @@ class ClaimNames:
     acr: tuple[ClaimPath, ...] = (("acr",),)
     auth_time: tuple[ClaimPath, ...] = (("auth_time",),)
     scope: tuple[ClaimPath, ...] = (("scope",), ("scp",))
+    client_id: tuple[ClaimPath, ...] = (("client_id",),)
+
+
+@dataclass(frozen=True, slots=True)
+class AcrNames:
+    """What an issuer calls the acr values of the policy.
+
+    Attributes:
+        acr_map: Pairs of the issuer's name and the policy's.
+    """
+
+    acr_map: tuple[tuple[str, str], ...] = ()
+    _to_policy: Mapping[str, str] = field(init=False, compare=False, repr=False)
+    _to_issuer: Mapping[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        to_issuer: dict[str, tuple[str, ...]] = {}
+        for issuers, policys in self.acr_map:
+            to_issuer[policys] = (*to_issuer.get(policys, ()), issuers)
+        object.__setattr__(self, "_to_policy", dict(self.acr_map))
+        object.__setattr__(self, "_to_issuer", to_issuer)
+
+    def to_policy(self, acr: Iterable[str]) -> tuple[str, ...]:
+        """Translate a token's acr; a value that is not in the map means itself."""
+        return tuple(self._to_policy.get(value, value) for value in acr)
+
+    def to_issuer(self, acr_values: Iterable[str]) -> tuple[str, ...]:
+        """Translate what an operation demands, in its order, into what to ask the issuer for."""
+        names = (self._to_issuer.get(value, (value,)) for value in acr_values)
+        return tuple(dict.fromkeys(name for several in names for name in several))
+
+
+POLICY_NAMES = AcrNames()
+"""An issuer that calls them what the policy does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +99,9 @@ class IssuerSettings:
         leeway: Clock skew tolerated, seconds.
         timeout: Bound of each call to this issuer, seconds.
         allow_insecure_http: `http://` to another machine than loopback is accepted.
+        acr_names: What it calls the policy's acr values.
+        insufficient_claims: Challenges to its tokens also speak Microsoft Entra's dialect.
+        provider: The preset that its other settings started from.
         takes_jwt: JWTs are among its access tokens; otherwise no keys are needed.
         takes_opaque: So are tokens that only introspection can tell about.
         introspection: None: it is never asked about a token.
@@ -80,6 +118,9 @@ class IssuerSettings:
     timeout: int = 2
     allow_insecure_http: bool = False
     claims: ClaimNames = ClaimNames()
+    acr_names: AcrNames = POLICY_NAMES
+    insufficient_claims: bool = False
+    provider: str | None = None
     takes_jwt: bool = True
     takes_opaque: bool = False
     introspection: IntrospectionSettings | None = None

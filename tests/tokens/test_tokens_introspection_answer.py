@@ -200,6 +200,7 @@ def test_an_answer_with_nothing_in_it_proves_nothing() -> None:
         scopes=frozenset(),
         client_id=None,
         upstream=IDENTITY.nobody,
+        is_machine=True,
         introspected=True,
     )
 
