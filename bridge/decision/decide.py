@@ -178,9 +178,9 @@ def _decide_unverified(
         case IssuerError(reason=reason, retry_after_seconds=seconds):
             denial = _deny(Row.ISSUER_AT_FAULT, reason, _UNAVAILABLE, api, operation)
             return denial._replace(status=unavailable_status, retry_after_seconds=seconds)
-        case TokenError(reason=reason):
-            text = _TOKEN_EXPIRED if reason == "token_expired" else _TOKEN_INVALID
-            return _deny(Row.INVALID_TOKEN, reason, text, api, operation)
+        case invalid:
+            text = _TOKEN_EXPIRED if invalid.reason == "token_expired" else _TOKEN_INVALID
+            return _deny(Row.INVALID_TOKEN, invalid.reason, text, api, operation)
 
 
 def decide_unavailable(unavailable_status: int) -> Decision:

@@ -200,19 +200,19 @@ def _issuer_step(settings: IssuerSettings) -> Step:
         "claims": {name: getattr(claims, name) for name in ClaimNames.__slots__},
         "acr_map": dict(settings.acr_names.acr_map),
         "insufficient_claims": settings.insufficient_claims,
-        "introspection": _introspection(settings.introspection),
+        **({} if settings.introspection is None else _introspection(settings.introspection)),
     }
 
 
-def _introspection(settings: IntrospectionSettings | None) -> dict[str, Any] | None:
-    if settings is None:
-        return None
+def _introspection(settings: IntrospectionSettings) -> Step:
     return {
-        "endpoint": settings.endpoint or "from metadata",
-        "when": settings.when,
-        "client_id": settings.client_id,
-        "auth": settings.auth,
-        "cache_ttl": settings.cache_ttl,
+        "introspection": {
+            "endpoint": settings.endpoint or "from metadata",
+            "when": settings.when,
+            "client_id": settings.client_id,
+            "auth": settings.auth,
+            "cache_ttl": settings.cache_ttl,
+        }
     }
 
 
