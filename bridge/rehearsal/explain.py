@@ -236,7 +236,6 @@ def _verification_step(
             step |= {"issuer": finding.iss, "leeway_seconds": finding.leeway}
             asked = finding.introspected
             step["passed_checks"] = [each for each in checks if asked or each != INTROSPECTION]
-            step["introspected"] = asked
     if assumed is not None:
         step["assumed"] = "claims are taken as verified: signature and header were not checked"
         step["passed_checks"] = [
