@@ -58,6 +58,7 @@ class Server:
         self.behaviour: Behaviour | None = None
         self.metadata: dict[str, Any] = {}
         self.metadata_calls = 0
+        self.metadata_hangs = False
         self.elsewhere = 0
         self.released = asyncio.Event()
         self.url = ""
@@ -98,6 +99,8 @@ class Server:
 
     async def _metadata(self, _: web.Request) -> web.Response:
         self.metadata_calls += 1
+        if self.metadata_hangs:
+            await self.released.wait()
         return web.json_response({"issuer": self.url, **self.metadata})
 
     async def _keys(self, _: web.Request) -> web.Response:
@@ -813,3 +816,11 @@ async def test_an_endpoint_that_could_not_be_found_is_found_later(
     server.metadata = {"introspection_endpoint": server.endpoint}
     await eventually(lambda: introspection.error is None)
     assert await ask(introspection, "opaque") is None
+
+
+async def test_the_time_of_a_call_includes_the_metadata(server: Server, bench: Bench) -> None:
+    server.metadata_hangs = True
+    verifier = await bench.verifier(settings_of(server, endpoint=None, timeout=1))
+    began = time.monotonic()
+    assert await verifier.failure("opaque") == "IssuerError introspection_timeout"
+    assert time.monotonic() - began < 1.5  # two places to look at would be 2 s
