@@ -32,7 +32,7 @@ issuers:
   - issuer: {url}
     audiences: [https://api.example.com]
     tokens: [opaque]
-    timeout: 1
+    timeout: 10
     introspection:
       endpoint: {url}/introspect
       client_id: bridge

@@ -136,7 +136,7 @@ async def running() -> AsyncIterator[Server]:
 
 def settings_of(server: Server, *, tokens: str = "opaque", **changes: Any) -> IssuerSettings:
     """Describe a server; changes are of its introspection, but for `timeout`."""
-    timeout = changes.pop("timeout", 2)
+    timeout = changes.pop("timeout", 10)
     introspection = IntrospectionSettings(
         client_id="bridge",
         auth="client_secret_basic",
@@ -349,7 +349,8 @@ async def test_anything_but_a_proper_answer_is_a_fault_of_the_issuer(
     server: Server, bench: Bench, behaviour: Behaviour, code: str
 ) -> None:
     server.behaviour = behaviour
-    verifier = await bench.verifier(settings_of(server, timeout=1))
+    seconds = 1 if code == "timeout" else 30
+    verifier = await bench.verifier(settings_of(server, timeout=seconds))
 
     with pytest.raises(IssuerError) as fault:
         await verifier.verify("opaque")
@@ -369,7 +370,7 @@ async def test_an_endpoint_that_is_down_or_hangs_is_a_fault_within_the_time(
     silent = await bench.verifier(settings_of(server, timeout=1))
     began = time.monotonic()
     assert await silent.failure("opaque") == "IssuerError introspection_timeout"
-    assert 0.9 < time.monotonic() - began < 1.5
+    assert 0.9 < time.monotonic() - began < 1.8
 
     await server.stop()
     down = await bench.verifier(settings_of(server))
@@ -823,4 +824,4 @@ async def test_the_time_of_a_call_includes_the_metadata(server: Server, bench: B
     verifier = await bench.verifier(settings_of(server, endpoint=None, timeout=1))
     began = time.monotonic()
     assert await verifier.failure("opaque") == "IssuerError introspection_timeout"
-    assert time.monotonic() - began < 1.5  # two places to look at would be 2 s
+    assert time.monotonic() - began < 1.8  # two places to look at would be 2 s
