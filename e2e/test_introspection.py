@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.http1 import Request, exchange
 from e2e.harness.introspection import IntrospectingIssuer
 from e2e.harness.issuer import MISBEHAVIOURS, Issuer
