@@ -68,13 +68,20 @@ def read_question(raw: bytes) -> CheckRequest:
             raise QuestionError("", f"must have the member {name}")
         if not isinstance(question[name], str):
             raise QuestionError(f"/{name}", "must be a string")
-    certificate = question.get("client_certificate_sha256", "0" * 64)
-    if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
-        raise QuestionError("/client_certificate_sha256", "must be 64 hexadecimal digits")
+    certificate = _read_certificate(question)
     headers = _read_headers(question)
     return check_request(
-        "native", question["method"], (question["host"],), question["path"], headers
+        "native", question["method"], (question["host"],), question["path"], headers, certificate
     )
+
+
+def _read_certificate(question: dict[str, Any]) -> str | None:
+    if "client_certificate_sha256" not in question:
+        return None
+    certificate = question["client_certificate_sha256"]
+    if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
+        raise QuestionError("/client_certificate_sha256", "must be 64 hexadecimal digits")
+    return certificate.lower()
 
 
 def _read_headers(question: dict[str, Any]) -> _JsonHeaders:

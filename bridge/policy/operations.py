@@ -51,6 +51,9 @@ class Api:
         audiences: Accepted `aud` values; None: those of the token's issuer.
         realm: The `realm` of its challenges (RFC 9110 §11.5).
         resource: RFC 9728 resource identifier, or None.
+        sender_constraint: What tokens must be bound to; see `tokens.confirmation`.
+        origin: Scheme, host and port as its clients know them, normalised; None: unknown.
+        dpop_algorithms: Of the DPoP proofs that it takes; empty: it takes none.
     """
 
     name: str
@@ -66,6 +69,9 @@ class Api:
     cors_preflight: Literal["allow", "check"] = "allow"
     hint_requirements: bool = False
     path: PathRules = STRICT_PATH_RULES
+    sender_constraint: Literal["none", "any", "dpop", "mtls", "required"] = "none"
+    origin: str | None = None
+    dpop_algorithms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.tokens.confirmation import Confirmation, read_confirmation
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
 from bridge.tokens.settings import ClaimPath, IssuerSettings
 
@@ -27,6 +28,7 @@ class AccessToken:
         scopes: What was granted.
         client_id: For the log; None where the token has none.
         upstream: The identity headers of this token.
+        confirmation: What it is bound to, to be proven at every request; None: nothing.
     """
 
     iss: str
@@ -38,6 +40,7 @@ class AccessToken:
     scopes: frozenset[str]
     client_id: str | None
     upstream: UpstreamHeaders
+    confirmation: Confirmation | None = None
 
 
 def access_token(
@@ -51,6 +54,7 @@ def access_token(
     auth_time = find_claim(claims, settings.claims.auth_time)
     scope = find_claim(claims, settings.claims.scope)
     client_id = claims.get("client_id", claims.get("azp"))
+    confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
@@ -61,6 +65,7 @@ def access_token(
         scopes=frozenset(read_scopes(scope)),
         client_id=client_id if isinstance(client_id, str) else None,
         upstream=identity.of({**claims, "acr": acr, "auth_time": auth_time, "scope": scope}),
+        confirmation=confirmation,
     )
 
 

@@ -56,6 +56,16 @@ def read_confirmation(cnf: Any) -> Confirmation:
     return Confirmation(cnf.get("jkt"), cnf.get("x5t#S256"))
 
 
+def require_scheme(constraint: SenderConstraint, scheme: Literal["bearer", "dpop"]) -> None:
+    """Refuse the DPoP scheme where it is not taken, whatever the token.
+
+    Raises:
+        TokenError: It is not.
+    """
+    if scheme == "dpop" and constraint not in TAKES_DPOP:
+        raise TokenError("binding", "dpop_not_supported")
+
+
 def check_binding(
     constraint: SenderConstraint,
     scheme: Literal["bearer", "dpop"],
@@ -79,15 +89,14 @@ def check_binding(
 
     Spec: RFC 9449 §7.2 (a bound token is no bearer token), RFC 8705 §3.
     """
+    require_scheme(constraint, scheme)
     if constraint == "none":
-        if confirmation is not None or scheme == "dpop":
+        if confirmation is not None:
             raise TokenError("binding", "token_binding_not_supported")
         return None
     jkt = None if confirmation is None else confirmation.jkt
     x5t_s256 = None if confirmation is None else confirmation.x5t_s256
     if scheme == "dpop":
-        if constraint not in TAKES_DPOP:
-            raise TokenError("binding", "dpop_not_supported")
         if jkt is None:
             raise TokenError("binding", "token_not_bound_to_key")
     elif jkt is not None:

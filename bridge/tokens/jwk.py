@@ -51,7 +51,7 @@ class VerificationKey:
             algorithm: One of `algorithms`; the caller has checked it against the issuer's list.
             signing_input: `header.payload`, as received (RFC 7515 §5.2).
         """
-        return _IMPLEMENTATIONS[algorithm].verify(signing_input, self.public_key, signature)
+        return verify(algorithm, self.public_key, signing_input, signature)
 
 
 def read_key_set(raw: bytes) -> tuple[VerificationKey, ...]:
@@ -87,8 +87,7 @@ def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
         return None
     if not isinstance(operations, list) or "verify" not in operations:  # RFC 7517 §4.3
         return None
-    public_key = _read_public_key(jwk)
-    algorithms = _fitting_algorithms(public_key)
+    public_key, algorithms = read_public_key(jwk)
     if alg is not None:
         algorithms &= {alg}
     if public_key is None or not algorithms:
@@ -97,7 +96,21 @@ def _read_key(jwk: dict[str, Any]) -> VerificationKey | None:
     return VerificationKey(kid, algorithms, public_key, (kid, algorithms, der))
 
 
-def _read_public_key(jwk: dict[str, Any]) -> PublicKey | None:
+def read_public_key(jwk: dict[str, Any]) -> tuple[PublicKey | None, frozenset[str]]:
+    """Give the key of a JWK and the algorithms that it may verify; none of either where unusable.
+
+    Does not check: private members, `use`, `key_ops`, `alg`.
+    """
+    public_key = _load(jwk)
+    return public_key, _fitting_algorithms(public_key)
+
+
+def verify(algorithm: str, public_key: PublicKey, signing_input: bytes, signature: bytes) -> bool:
+    """Tell whether a signature is a key's; `algorithm` is one of those that fit it."""
+    return _IMPLEMENTATIONS[algorithm].verify(signing_input, public_key, signature)
+
+
+def _load(jwk: dict[str, Any]) -> PublicKey | None:
     parser = _PARSER_OF_KEY_TYPE.get(str(jwk.get("kty")))
     if parser is None:
         return None

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal
 
@@ -23,6 +24,15 @@ def replay_key(jkt: str, jti: str) -> bytes:
     return sha256(f"{jkt} {jti}".encode()).digest()[:16]
 
 
+@dataclass(slots=True)
+class _Bucket:
+    """Proofs that were used from one second to another, both included."""
+
+    first: int
+    last: int
+    used: set[bytes]
+
+
 class ReplayMemory:
     """Remembers proofs for as long as they could be accepted again.
 
@@ -36,7 +46,7 @@ class ReplayMemory:
 
     def __init__(self, max_entries: int, lifetime: int, since: int) -> None:
         self._since = since
-        self._buckets: deque[tuple[int, set[bytes]]] = deque()  # by the second each begins at
+        self._buckets: deque[_Bucket] = deque()  # the oldest first
         self._count = 0
         self.limit(max_entries, lifetime)
 
@@ -54,31 +64,27 @@ class ReplayMemory:
 
         Args:
             key: As of `replay_key`.
-            iat: When it was issued, epoch seconds, within `lifetime` of `now`.
-            now: Current time, epoch seconds.
+            iat: When it was issued, epoch seconds.
+            now: Current time, epoch seconds; `lifetime` later `iat` would not be accepted.
         """
         self._forget(now)
         if iat < self._since:
             return "forgotten"
-        if any(key in used for _, used in self._buckets):
+        if any(key in bucket.used for bucket in self._buckets):
             return "replayed"
         if self._count >= self._max_entries:
             return "full"
-        if not self._buckets or now >= self._buckets[-1][0] + self._bucket_seconds:
-            self._buckets.append((now, set()))
-        self._buckets[-1][1].add(key)
+        if not self._buckets or now >= self._buckets[-1].first + self._bucket_seconds:
+            self._buckets.append(_Bucket(now, now, set()))
+        newest = self._buckets[-1]
+        newest.used.add(key)
+        newest.last = max(newest.last, now)
         self._count += 1
         return "fresh"
 
     def _forget(self, now: int) -> None:
-        """Drop the buckets whose last second is over; what was issued before is not told again."""
-        while self._buckets:
-            begin, used = self._buckets[0]
-            end = begin + self._bucket_seconds
-            if len(self._buckets) > 1:  # under other limits buckets had another length
-                end = max(end, self._buckets[1][0])
-            if end + self._lifetime > now:
-                return
-            self._buckets.popleft()
-            self._count -= len(used)
-            self._since = max(self._since, end)
+        """Drop what has lived its time; what was issued until then cannot be told any more."""
+        while self._buckets and self._buckets[0].last + self._lifetime < now:
+            oldest = self._buckets.popleft()
+            self._count -= len(oldest.used)
+            self._since = max(self._since, oldest.last + 1)

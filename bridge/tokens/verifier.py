@@ -77,8 +77,6 @@ class TokenVerifier:
         Raises:
             TokenError: A good token, but not for this API.
         """
-        if credentials.scheme != "bearer":
-            return None
         entry = self._cache.find(_digest(credentials), now)
         if entry is None:
             return None
@@ -108,8 +106,6 @@ class TokenVerifier:
         Waits for the network only for a kid that is not known.
         """
         self._misses += 1
-        if credentials.scheme != "bearer":
-            raise TokenError("cnf", "dpop_not_supported")
         jwt = read_jwt(credentials.token)
         if jwt is None:
             raise TokenError("format", "token_opaque")
