@@ -15,9 +15,12 @@ import bridge
 from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import BridgeError, ConfigError
+from bridge.service.output import flush_or_discard, open_closed_streams
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
 """Exit codes: fine; cannot run, or a case failed; wrong usage or config; `explain` denies."""
+
+_INTERRUPTED = 130  # as a shell tells of SIGINT
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,9 +36,11 @@ class _UsageError(BridgeError):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
+    open_closed_streams()
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
+        sys.stdout.flush()
     except ConfigError as error:
         for problem in error.problems:
             print(problem.render(error.file), file=sys.stderr)
@@ -43,7 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except _UsageError as error:
         print(f"stepup-bridge: {error}", file=sys.stderr)
         return UNUSABLE
-    except BrokenPipeError:
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except OSError as error:
+        flush_or_discard()
+        if not isinstance(error, BrokenPipeError):  # the reader has seen enough
+            print(f"stepup-bridge: {error.strerror}", file=sys.stderr)
         return FAILED
     return code
 
@@ -115,6 +125,8 @@ def _serve(options: argparse.Namespace) -> int:
     except ListenError as error:
         print(f"stepup-bridge: {error}", file=sys.stderr)
         return FAILED
+    finally:
+        flush_or_discard()  # nobody need read the log
     return ALLOWED
 
 
@@ -169,10 +181,13 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
         api = checked.decision.api
         if api is not None:
             claims = verifier.complete(api.issuers, api.audiences, now)
-        return explain(request, checked, checker.nobody, now, assumed=claims)
+        return explain(
+            request, checked, checker.nobody, now, issuers=config.issuers, assumed=claims
+        )
     async with Runtime(config, silent_log()) as runtime:
         checked = await runtime.checker.check(request, now)
-        return explain(request, checked, runtime.checker.nobody, now, token=token)
+        nobody = runtime.checker.nobody
+        return explain(request, checked, nobody, now, issuers=config.issuers, token=token)
 
 
 def _read_token(source: str | None) -> str | None:
@@ -182,6 +197,8 @@ def _read_token(source: str | None) -> str | None:
 def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
     from bridge.tokens import json_strict  # noqa: PLC0415
 
+    if options.assume_verified and options.token:
+        raise _UsageError("--assume-verified FILE takes the place of --token: give one of them")
     source = options.assume_verified or options.token
     if not source:
         raise _UsageError("--assume-verified needs a JSON file of claims")
@@ -196,7 +213,11 @@ def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
 
 def _read(source: str, what: str) -> str:
     try:
-        return sys.stdin.read() if source == "-" else Path(source).read_text("utf-8")
+        if source != "-":
+            return Path(source).read_text("utf-8")
+        if sys.stdin is None:
+            raise _UsageError(f"{source}: {what} cannot be read: stdin is closed")
+        return sys.stdin.buffer.read().decode("utf-8")  # whatever the locale's encoding
     except OSError as error:
         raise _UsageError(f"{source}: {what} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -205,6 +226,7 @@ def _read(source: str, what: str) -> str:
 
 def _test(options: argparse.Namespace) -> int:
     from bridge.rehearsal.cases import read_cases, run_case  # noqa: PLC0415
+    from bridge.rehearsal.explain import printable  # noqa: PLC0415
 
     config = load_config(options.config)
     cases = [(file, case) for file in options.cases for case in read_cases(file)]
@@ -213,9 +235,9 @@ def _test(options: argparse.Namespace) -> int:
     for file, case in cases:
         result = asyncio.run(run_case(config, case, now))
         failed += bool(result.differences)
-        print(f"{result.outcome}  {file}: {result.name}")
+        print(f"{result.outcome}  {file}: {printable(result.name)}")
         for member, wanted, came in result.differences:
-            print(f"    - {member}: {wanted}")
+            print(f"    - {member}: {printable(wanted)}")
             print(f"    + {member}: {came}")
         if result.differences:
             print(f"      because: {result.reason}")

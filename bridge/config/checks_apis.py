@@ -11,7 +11,7 @@ from bridge.config.places import Place
 from bridge.errors import Problem
 from bridge.policy.matching import find_conflicts
 from bridge.policy.operations import Operation, PathRules
-from bridge.policy.templates import Template, parse_template
+from bridge.policy.templates import parse_template
 
 
 def check_apis(root: Place) -> Iterator[Problem]:
@@ -126,45 +126,31 @@ def _path_rules(api: Place) -> PathRules:
 
 def _check_paths(operations: list[Place], rules: PathRules) -> Iterator[Problem]:
     paths = [operation.items("paths") for operation in operations]
-    first: dict[tuple[Template, str | None], Place] = {}
     comparable: list[Operation] = []
     for operation, places in zip(operations, paths, strict=True):
-        methods = _methods(operation)
-        texts = []
         for place in places:
             try:
-                template = parse_template(place.text or "", rules)
+                parse_template(place.text or "", rules)
             except ValueError as error:
                 if place.text is not None:
                     yield place.problem(str(error))
-                texts.append("")
-                continue
-            earlier = {method: first.setdefault((template, method), place) for method in methods}
-            tie = next(((m, other) for m, other in earlier.items() if other is not place), None)
-            if tie is not None:
-                yield _tie(place, tie[1], tie[0])
-            # Equal templates are compared here, once: pair by pair they would take for ever.
-            texts.append("" if tie else place.text or "")
-        if not methods:  # all of them unreadable: not to be taken for "any"
+        methods = _methods(operation)
+        texts = [place.text or "" for place in places]
+        if methods is not None and not methods:  # all unreadable: not to be taken for "any"
             texts = []
-        listed = tuple(method for method in methods if method is not None)
-        comparable.append(Operation(operation.text_of("name") or "", tuple(texts), listed))
+        comparable.append(Operation(operation.text_of("name") or "", tuple(texts), methods or ()))
     for conflict in find_conflicts(comparable, rules):
-        second = paths[conflict.second_operation][conflict.second_path]
+        place = paths[conflict.second_operation][conflict.second_path]
         other = paths[conflict.first_operation][conflict.first_path]
-        yield _tie(second, other, conflict.method)
+        for_method = f"for {conflict.method}" if conflict.method else "for any method"
+        yield place.problem(
+            f"ties with {other.path} (line {other.line}) {for_method}:"
+            " no request could choose between them"
+        )
 
 
-def _methods(operation: Place) -> tuple[str | None, ...]:
-    """Give the methods; unreadable ones tie with nothing."""
+def _methods(operation: Place) -> tuple[str, ...] | None:
+    """Give the methods, leaving out unreadable ones; None: any method."""
     if not operation.has("methods"):
-        return (None,)
+        return None
     return tuple(place.text for place in operation.items("methods") if place.text)
-
-
-def _tie(place: Place, other: Place, method: str | None) -> Problem:
-    for_method = f"for {method}" if method else "for any method"
-    return place.problem(
-        f"ties with {other.path} (line {other.line}) {for_method}:"
-        " no request could choose between them"
-    )

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from bridge.config import fields as f
+from bridge.config.providers import Provider
 from bridge.config.settings import DEFAULT_UPSTREAM_HEADERS
 from bridge.tokens.settings import DEFAULT_ALGORITHMS
 
@@ -58,6 +59,9 @@ class ClaimsSection(Section):
     )
     scope: f.Claim = Field(
         default=_DEFAULT_SCOPE, description="Claim of the granted scopes. Default [scope, scp]."
+    )
+    client_id: f.Claim = Field(
+        default="client_id", description="Claim of the client's identifier. Default client_id."
     )
 
 
@@ -109,6 +113,21 @@ class IssuerSection(Section):
     )
     claims: ClaimsSection = Field(
         default=ClaimsSection(), description="Where this issuer puts acr, auth_time and scope."
+    )
+    provider: Provider | None = Field(
+        default=None,
+        description="Start from what this authorization server is known to do; every key can be"
+        " overridden. Unset: none.",
+    )
+    acr_map: dict[f.Text, f.ScopeToken] = Field(
+        default={},
+        description="The issuer's acr values by name, each with the policy's name for it."
+        " Default {}: it uses the policy's names.",
+    )
+    insufficient_claims: bool = Field(
+        default=False,
+        description="Step-up challenges also speak Microsoft Entra's dialect: error"
+        " insufficient_claims and a claims parameter. Default false.",
     )
     tokens: Annotated[list[f.TokenFormat], *f.UNIQUE_LIST] = Field(
         default=["jwt"], description="Formats of its access tokens. Default [jwt]."
@@ -214,6 +233,11 @@ class ApiSection(Section):
         default=False,
         description="Name acr_values and max_age to requests without a token. Default false.",
     )
+    machine_tokens: Literal["challenge", "forbid"] = Field(
+        default="challenge",
+        description="What a token gets that stands for no user where acr or max_age is not met:"
+        " the challenge, or forbid: 403, since it can never step up. Default challenge.",
+    )
     path: PathSection = Field(
         default=PathSection(), description="Ambiguous spellings that are tolerated."
     )
@@ -236,7 +260,7 @@ class TokenCacheSection(Section):
 
 
 class LogSection(Section):
-    """What is logged on stdout, and how."""
+    """What is logged on stdout, and how. A change needs a restart."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="The least that is logged. Default info."
@@ -260,7 +284,7 @@ class FileSection(Section):
     drain_timeout: Annotated[int, *f.seconds(0, 3600)] = Field(
         default=10,
         description="How long requests in hand are given after SIGTERM, a duration of at most 1h."
-        " Default 10s.",
+        " A change needs a restart. Default 10s.",
     )
     unavailable_status: f.UnavailableStatus = Field(
         default=503,

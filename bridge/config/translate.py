@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bridge.config import addresses, model, values
+from bridge.config.providers import PRESETS
 from bridge.config.settings import (
     Config,
     LogSettings,
@@ -12,7 +14,7 @@ from bridge.config.settings import (
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
-from bridge.tokens.settings import ClaimNames, IssuerSettings
+from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimNames, IssuerSettings
 
 
 def translate(section: model.FileSection, file: Path) -> Config:
@@ -47,7 +49,22 @@ def translate(section: model.FileSection, file: Path) -> Config:
     )
 
 
+def _with_preset(section: model.IssuerSection) -> model.IssuerSection:
+    """Fill in what is known of the provider, where the file says nothing."""
+    if section.provider is None:
+        return section
+    preset = dict(PRESETS[section.provider])
+    claims = section.claims
+    known: dict[str, Any] = preset.pop("claims", {})
+    preset["claims"] = claims.model_copy(
+        update={key: known[key] for key in known.keys() - claims.model_fields_set}
+    )
+    unwritten = preset.keys() - section.model_fields_set | {"claims"}
+    return section.model_copy(update={key: preset[key] for key in unwritten})
+
+
 def _issuer(section: model.IssuerSection, directory: Path) -> IssuerSettings:
+    section = _with_preset(section)
     jwks_file = None if section.jwks_file is None else directory / section.jwks_file
     return IssuerSettings(
         issuer=section.issuer,
@@ -64,7 +81,11 @@ def _issuer(section: model.IssuerSection, directory: Path) -> IssuerSettings:
             acr=values.claim_paths(section.claims.acr),
             auth_time=values.claim_paths(section.claims.auth_time),
             scope=values.claim_paths(section.claims.scope),
+            client_id=values.claim_paths(section.claims.client_id),
         ),
+        acr_names=AcrNames(tuple(section.acr_map.items())) if section.acr_map else POLICY_NAMES,
+        insufficient_claims=section.insufficient_claims,
+        provider=section.provider,
     )
 
 
@@ -82,6 +103,7 @@ def _api(section: model.ApiSection, issuers: tuple[str, ...], levels: tuple[str,
         unmatched=section.unmatched,
         cors_preflight=section.cors_preflight,
         hint_requirements=section.hint_requirements,
+        machine_tokens=section.machine_tokens,
         path=PathRules(
             allow_semicolon=section.path.allow_semicolon,
             allow_encoded_slash=section.path.allow_encoded_slash,

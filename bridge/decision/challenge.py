@@ -39,6 +39,7 @@ def build_challenge(
     max_age: int | None = None,
     scope: Sequence[str] = (),
     resource_metadata: str | None = None,
+    claims: str | None = None,
     algs: Sequence[str] = (),
 ) -> str:
     """Write one challenge: each parameter at most once, in this order, as a quoted-string.
@@ -52,6 +53,7 @@ def build_challenge(
         max_age: Oldest acceptable authentication, seconds, >= 0; 0 is said.
         scope: All of them are needed. Empty: left out.
         resource_metadata: URL of the protected resource's metadata (RFC 9728 §5.1).
+        claims: Microsoft's claims challenge, base64.
         algs: JWS algorithms of DPoP proofs (RFC 9449 §7.1). Empty: left out.
 
     Raises:
@@ -79,6 +81,8 @@ def build_challenge(
         params.append(f'scope="{_join("scope", scope)}"')
     if resource_metadata is not None:
         params.append(f'resource_metadata="{_escape("resource_metadata", resource_metadata)}"')
+    if claims is not None:
+        params.append(f'claims="{_escape("claims", claims)}"')
     if algs:
         params.append(f'algs="{_join("algs", algs)}"')
     if not params:

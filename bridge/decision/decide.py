@@ -165,6 +165,9 @@ def decide_on_token(
     unmet = find_unmet(demanded, finding, now)
     if unmet.acr or unmet.max_age:
         reason, text = _STEP_UP[unmet.acr, unmet.max_age]
+        if finding.is_machine and api.machine_tokens == "forbid":
+            denial = _deny(Row.STEP_UP, "machine_token", _USER_REQUIRED, api, operation)
+            return denial._replace(requirement=demanded, unmet=unmet, token=finding, status=403)
         denial = _deny(Row.STEP_UP, reason, text, api, operation)
         return denial._replace(requirement=demanded, unmet=unmet, token=finding, scheme=scheme)
     if unmet.scopes:
@@ -292,6 +295,7 @@ _TOKEN_INVALID = "The access token is invalid"
 _PROOF_INVALID = "The DPoP proof is invalid"
 _NONCE_REQUIRED = "The DPoP proof must have the nonce of the response"
 _SCOPE_REQUIRED = "The request requires more scopes than the access token grants"
+_USER_REQUIRED = "A user must authenticate for this, and the access token stands for none"
 _STEP_UP = {  # unmet acr, unmet max_age: reason and text
     (True, False): ("acr_unmet", "A different authentication level is required"),
     (False, True): ("max_age_unmet", "More recent authentication is required"),

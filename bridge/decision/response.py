@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from dataclasses import dataclass
 
 from bridge.decision.challenge import build_challenge
@@ -16,6 +17,7 @@ from bridge.tokens.identity import UpstreamHeaders
 _CHALLENGED = frozenset(
     {Row.NO_CREDENTIALS, Row.MALFORMED_CREDENTIALS, Row.INVALID_TOKEN, Row.STEP_UP, Row.SCOPE}
 )
+_UNAUTHORIZED = 401
 _VERIFIED = frozenset({Row.STEP_UP, Row.SCOPE})
 
 # By what an API's tokens may be presented; mTLS-bound ones are bearer tokens (RFC 8705 §3).
@@ -82,6 +84,8 @@ def challenges_of(decision: Decision) -> tuple[str, ...]:
     api = decision.api
     if api is None or decision.row not in _CHALLENGED:
         return ()
+    if decision.row is Row.STEP_UP and decision.status != _UNAUTHORIZED:
+        return ()  # a machine's token: nobody can answer the challenge
     offered = _OFFERED[api.sender_constraint]
     presented = decision.scheme
     if presented is None:  # nothing was, or it cannot be told: the same for all
@@ -98,19 +102,37 @@ def challenges_of(decision: Decision) -> tuple[str, ...]:
 def _challenge(scheme: Scheme, decision: Decision, api: Api, *, judged: bool) -> str:
     """Build the challenge of a scheme; not `judged`: without what became of the credentials."""
     shown = told(decision) if judged else NO_REQUIREMENT
+    dialect = _insufficient_claims(decision, shown.acr_values)
     # RFC 6750 §3.1: without credentials no error code and no other error information.
     bare = not judged or decision.row is Row.NO_CREDENTIALS
     return build_challenge(
         "DPoP" if scheme == "dpop" else "Bearer",
         realm=api.realm,
-        error=None if bare else decision.error,
+        error=None if bare else "insufficient_claims" if dialect else decision.error,
         error_description=None if bare else decision.description,
         acr_values=shown.acr_values,
         max_age=shown.max_age,
         scope=shown.scopes,
         resource_metadata=None if api.resource is None else metadata_url(api.resource),
         algs=api.dpop_algorithms if scheme == "dpop" else (),
+        claims=dialect,
     )
+
+
+def _insufficient_claims(decision: Decision, acr_values: tuple[str, ...]) -> str | None:
+    """Write Microsoft's claims challenge, where the token's issuer wants it and it can say it.
+
+    It demands one `acrs` value, and knows nothing of `max_age`.
+    Source: Microsoft identity platform, "Claims challenges, claims requests, and client
+    capabilities".
+    """
+    token = decision.token
+    if decision.row is not Row.STEP_UP or token is None or not token.insufficient_claims:
+        return None
+    if not acr_values:
+        return None
+    wanted = {"access_token": {"acrs": {"essential": True, "value": acr_values[0]}}}
+    return b64encode(json.dumps(wanted, separators=(",", ":")).encode()).decode()
 
 
 def told(decision: Decision) -> Requirement:
@@ -128,9 +150,15 @@ def told(decision: Decision) -> Requirement:
     tells_scopes = decision.row is Row.NO_CREDENTIALS or bool(decision.unmet.scopes)
     return Requirement(
         scopes=decision.requirement.scopes if tells_scopes else (),
-        acr_values=decision.requirement.acr_values if tells_step_up else (),
+        acr_values=_names(decision) if tells_step_up else (),
         max_age=decision.requirement.max_age if tells_step_up else None,
     )
+
+
+def _names(decision: Decision) -> tuple[str, ...]:
+    """Give the demanded acr values as the token's issuer calls them, where it is known."""
+    demanded = decision.requirement.acr_values
+    return demanded if decision.token is None else decision.token.acr_names.to_issuer(demanded)
 
 
 def _body(decision: Decision) -> str:

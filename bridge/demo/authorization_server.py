@@ -27,7 +27,7 @@ from bridge.demo.oauth import (
     Client,
     OAuthError,
     User,
-    single_values,
+    read_form,
 )
 from bridge.demo.signing import ALGORITHM, SigningKeys
 
@@ -167,7 +167,7 @@ class AuthorizationServer:
         """Redeem a code (RFC 6749 §4.1.3 to §5.2)."""
         headers = _CORS | {"cache-control": "no-store"}
         try:
-            grant = self._redeem(single_values((await request.post()).items()))
+            grant = self._redeem(await read_form(request))
         except OAuthError as refusal:
             document = {"error": refusal.error, "error_description": refusal.description}
             return web.json_response(document, status=400, headers=headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import secrets
 from collections.abc import Callable, Mapping, Sequence
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from aiohttp import web
 
@@ -17,10 +17,9 @@ from bridge.demo.authorization_request import (
 )
 from bridge.demo.grants import CODE_LIFETIME_SECONDS, Grant, Grants
 from bridge.demo.login_pages import HEADERS, error_page, password_page, second_factor_page
-from bridge.demo.oauth import Client, OAuthError, User, single_values
+from bridge.demo.oauth import Client, OAuthError, User, read_form, single_values
 from bridge.demo.sessions import Session, Step, next_step
 
-COOKIE = "demo_session"
 _MAX_SESSIONS = 1000
 
 
@@ -40,6 +39,8 @@ class Interaction:
         now: Callable[[], int],
     ) -> None:
         self._issuer = issuer
+        # Browsers send a host's cookies to all of its ports: two demos must not share a name.
+        self._cookie = f"demo_session_{urlsplit(issuer).port}"
         self._clients = clients
         self._users = users
         self._grants = grants
@@ -64,13 +65,13 @@ class Interaction:
             wanted = read_authorization_request(client, redirect_uri, values)
         except OAuthError as refusal:
             return self._redirect(redirect_uri, request.query.get("state"), _error(refusal))
-        session_id = request.cookies.get(COOKIE, "")
+        session_id = request.cookies.get(self._cookie, "")
         session = self._sessions.get(session_id)
         if session is None:
             session = Session()
             session_id = self._keep(session)
         response = self._go_on(session, session.remember(wanted))
-        return _with_cookie(response, session_id)
+        return self._with_cookie(response, session_id)
 
     async def _login(self, request: web.Request) -> web.Response:
         found = await self._find_pending(request)
@@ -85,10 +86,10 @@ class Interaction:
         session.pending[name].authenticated = True
         # A new identifier, or somebody who knew the old one would be logged in too. And a new
         # session: a second factor given before this password says nothing about it.
-        del self._sessions[request.cookies[COOKIE]]
+        del self._sessions[request.cookies[self._cookie]]
         session = Session(user, self._now(), None, session.pending)
         session_id = self._keep(session)
-        return _with_cookie(self._go_on(session, name), session_id)
+        return self._with_cookie(self._go_on(session, name), session_id)
 
     async def _second_factor(self, request: web.Request) -> web.Response:
         found = await self._find_pending(request)
@@ -108,10 +109,10 @@ class Interaction:
     ) -> tuple[Session, str, dict[str, str]] | None:
         """Find the request that a form belongs to; None: not a form that we gave this browser."""
         try:
-            form = single_values((await request.post()).items())
+            form = await read_form(request)
         except OAuthError:
             return None
-        session = self._sessions.get(request.cookies.get(COOKIE, ""))
+        session = self._sessions.get(request.cookies.get(self._cookie, ""))
         name = form.get("request", "")
         if session is None or name not in session.pending:
             return None
@@ -149,6 +150,10 @@ class Interaction:
         location = f"{redirect_uri}{'&' if '?' in redirect_uri else '?'}{query}"
         # 303: whatever the form's method was, the client gets a GET (RFC 9700 §4.12).
         return web.Response(status=303, headers={**HEADERS, "location": location})
+
+    def _with_cookie(self, response: web.Response, session_id: str) -> web.Response:
+        response.set_cookie(self._cookie, session_id, httponly=True, samesite="Lax", path="/")
+        return response
 
     def _keep(self, session: Session) -> str:
         """Keep a session and give its identifier."""
@@ -191,11 +196,6 @@ def _show_error(text: str) -> web.Response:
     return web.Response(
         text=error_page(text), status=400, content_type="text/html", headers=HEADERS
     )
-
-
-def _with_cookie(response: web.Response, session_id: str) -> web.Response:
-    response.set_cookie(COOKIE, session_id, httponly=True, samesite="Lax", path="/")
-    return response
 
 
 def _equal(given: str | None, wanted: str) -> bool:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from aiohttp import web
+
 PWD = "urn:example:pwd"
 MFA = "urn:example:mfa"
 ACR_VALUES_SUPPORTED = (PWD, MFA)
@@ -71,3 +73,16 @@ def single_values(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
         values[name] = value
     # A parameter without a value counts as left out (RFC 6749 §3.1).
     return {name: value for name, value in values.items() if value}
+
+
+async def read_form(request: web.Request) -> dict[str, str]:
+    """Read the parameters of a form.
+
+    Raises:
+        OAuthError: It is no form, or not a good one.
+    """
+    try:
+        form = await request.post()
+    except (ValueError, LookupError):  # no UTF-8, an unknown charset, broken multipart
+        raise OAuthError("invalid_request", "The form cannot be read") from None
+    return single_values(form.items())

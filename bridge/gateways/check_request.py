@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 _METHOD_OVERRIDE_HEADERS = ("x-http-method-override", "x-method-override", "x-http-method")
+HEADERS_READ = frozenset(
+    {
+        *_METHOD_OVERRIDE_HEADERS,
+        "access-control-request-method",
+        "authorization",
+        "origin",
+        "x-request-id",
+    }
+)
+"""What `check_request` looks at."""
 # What may be logged of a client's x-request-id: no dots and not long, so that no JWT fits in.
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

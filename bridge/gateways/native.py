@@ -7,19 +7,25 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
+
 from bridge.decision.decide import Decision
 from bridge.decision.response import denial_response, upstream_headers
 from bridge.errors import BridgeError
-from bridge.gateways.check_request import CheckRequest, check_request
+from bridge.gateways.check_request import HEADERS_READ, CheckRequest, check_request
 from bridge.tokens import json_strict
 from bridge.tokens.identity import UpstreamHeaders
 
 MAX_QUESTION_BYTES = 256 * 1024
 
 _STRING_MEMBERS = ("method", "scheme", "host", "path")
-_OPTIONAL_MEMBERS = ("client_certificate_sha256",)
-_KNOWN_MEMBERS = frozenset({*_STRING_MEMBERS, *_OPTIONAL_MEMBERS, "headers"})
+_REQUIRED_MEMBERS = (*_STRING_MEMBERS, "headers")
+_CERTIFICATE = "client_certificate_sha256"
+_KNOWN_MEMBERS = frozenset({*_REQUIRED_MEMBERS, _CERTIFICATE})
+_ONLY_STRINGS = frozenset({str})
 _SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+# What may be told of a member that nobody knows: no dots and not long, so that no JWT fits in.
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class QuestionError(BridgeError):
@@ -40,9 +46,11 @@ class _JsonHeaders:
     """The question's headers by lower-case name; two spellings of one name are two values."""
 
     def __init__(self, members: dict[str, list[str]]) -> None:
-        self._values: dict[str, list[str]] = {}
-        for name, values in members.items():
-            self._values.setdefault(name.lower(), []).extend(values)
+        self._values = {name.lower(): values for name, values in members.items()}
+        if len(self._values) != len(members):
+            self._values = {}
+            for name, values in members.items():
+                self._values.setdefault(name.lower(), []).extend(values)
 
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]:
         return self._values.get(key, default)
@@ -56,45 +64,104 @@ def read_question(raw: bytes) -> CheckRequest:
     """
     try:
         question = json_strict.loads(raw)
-    except ValueError:
-        raise QuestionError("", "must be one JSON object without duplicate members") from None
+    except ValueError as fault:
+        raise _text_fault(raw, fault) from None
     if not isinstance(question, dict):
         raise QuestionError("", "must be a JSON object")
-    for name in question:
-        if name not in _KNOWN_MEMBERS:
-            raise QuestionError("", "must have no other members than those described")
+    _check_members(question)
     for name in _STRING_MEMBERS:
-        if name not in question:
-            raise QuestionError("", f"must have the member {name}")
         if not isinstance(question[name], str):
             raise QuestionError(f"/{name}", "must be a string")
-    certificate = _read_certificate(question)
-    headers = _read_headers(question)
+    headers = _read_headers(question["headers"])
+    certificate = None
+    if _CERTIFICATE in question:
+        certificate = question[_CERTIFICATE]
+        if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
+            raise QuestionError(f"/{_CERTIFICATE}", "must be 64 hexadecimal digits")
+        certificate = certificate.lower()
     return check_request(
         "native", question["method"], (question["host"],), question["path"], headers, certificate
     )
 
 
-def _read_certificate(question: dict[str, Any]) -> str | None:
-    if "client_certificate_sha256" not in question:
-        return None
-    certificate = question["client_certificate_sha256"]
-    if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
-        raise QuestionError("/client_certificate_sha256", "must be 64 hexadecimal digits")
-    return certificate.lower()
-
-
-def _read_headers(question: dict[str, Any]) -> _JsonHeaders:
-    if "headers" not in question:
-        raise QuestionError("", "must have the member headers")
-    headers = question["headers"]
+def _read_headers(headers: Any) -> _JsonHeaders:
     if not isinstance(headers, dict):
         raise QuestionError("/headers", "must be an object of lists of strings")
-    for position, values in enumerate(headers.values()):
-        # The name is the client's, and could be anything: the place is told by number.
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            raise QuestionError("/headers", f"must have a list of strings as member {position + 1}")
+    for position, (name, values) in enumerate(headers.items(), start=1):
+        if not isinstance(values, list) or not _ONLY_STRINGS.issuperset(map(type, values)):
+            by_number = f"must have a list of strings as member {position}"
+            raise _fault_at("/headers", name, "must be a list of strings", by_number)
     return _JsonHeaders(headers)
+
+
+def _text_fault(raw: bytes, fault: ValueError) -> QuestionError:
+    """Tell what keeps a text from being JSON with one meaning, and where."""
+    if isinstance(fault, UnicodeDecodeError):
+        return QuestionError("", f"must be UTF-8; byte {fault.start + 1} is not")
+    if isinstance(fault, json.JSONDecodeError):
+        return QuestionError("", f"must be one JSON object; character {fault.pos + 1} is wrong")
+    duplicate = _find_duplicate(raw)
+    if duplicate is not None:
+        return _fault_at(*duplicate, "must be there once", "must have no member twice")
+    return QuestionError(
+        "",
+        "must have no duplicate members, NaN, Infinity, numbers beyond 64 bits, lone surrogates, "
+        "or deep nesting",
+    )
+
+
+class _Members(list[tuple[str, Any]]):
+    """An object's members as the text has them, one name twice too."""
+
+
+_MEMBERS_DECODER = json.JSONDecoder(object_pairs_hook=_Members, parse_int=str, parse_float=str)
+
+
+def _find_duplicate(raw: bytes) -> tuple[str, str] | None:
+    """Find what the question or its headers have twice: pointer to which of them, and the name."""
+    try:
+        document = _MEMBERS_DECODER.decode(raw.decode())
+    except (RecursionError, ValueError):  # another fault stands behind the one that was found
+        return None
+    if not isinstance(document, _Members):
+        return None
+    headers = next((value for name, value in document if name == "headers"), None)
+    for parent, members in (("", document), ("/headers", headers)):
+        name = _first_duplicate(members) if isinstance(members, _Members) else None
+        if name is not None:
+            return parent, name
+    return None
+
+
+def _first_duplicate(members: _Members) -> str | None:
+    seen: set[str] = set()
+    for name, _ in members:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None
+
+
+def _check_members(question: dict[str, Any]) -> None:
+    for name in question:
+        if name not in _KNOWN_MEMBERS:
+            raise _fault_at(
+                "", name, "must not be there", "must have no members but those described"
+            )
+    for name in _REQUIRED_MEMBERS:
+        if name not in question:
+            raise QuestionError("", f"must have the member {name}")
+
+
+def _fault_at(parent: str, name: str, detail: str, detail_of_parent: str) -> QuestionError:
+    """Point to a member; to its parent where the name must not be told.
+
+    The gateway's author named the question's members, clients name headers.
+    """
+    told = name.lower() in HEADERS_READ if parent else _PLAIN_NAME.fullmatch(name)
+    if told:
+        return QuestionError(f"{parent}/{name}", detail)
+    return QuestionError(parent, detail_of_parent)
 
 
 def answer(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -> bytes:
@@ -117,7 +184,7 @@ def answer(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -
             "headers": response.headers,
             "body": response.body,
         }
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return orjson.dumps(document)
 
 
 def problem(fault: QuestionError) -> bytes:
@@ -129,4 +196,4 @@ def problem(fault: QuestionError) -> bytes:
         "detail": fault.detail,
         "pointer": fault.pointer,
     }
-    return json.dumps(document, separators=(",", ":")).encode("ascii")
+    return orjson.dumps(document)

@@ -6,11 +6,14 @@ siblings excepted).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
+from typing import TypeVar
+from urllib.parse import unquote
 
 from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
-from bridge.policy.paths import read_segments
+from bridge.policy.paths import MAX_PATH_BYTES, ambiguous, read_segments
 from bridge.policy.templates import (
     Literal,
     OneSegment,
@@ -19,6 +22,8 @@ from bridge.policy.templates import (
     Template,
     parse_template,
 )
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +41,7 @@ class Conflict:
     Attributes:
         first_operation, first_path: Index of the earlier one in `operations` and in its `paths`.
         second_operation, second_path: The same of the later one.
-        method: The method that both list; None where both take any method.
+        method: A method that both list; None where both take any method.
     """
 
     first_operation: int
@@ -214,7 +219,21 @@ class PolicyIndex:
         Args:
             host: As `policy.hosts.read_host` gives it.
             path: Raw path without the query.
+
+        Raises:
+            RequestError: Decoded, the path belongs to another API. An upstream that decodes first
+                would serve the one API by the rules of the other.
         """
+        api = self._find_api(host, path)
+        if "%" in path and len(path) <= MAX_PATH_BYTES:  # a longer one is refused anyway
+            decoded = path
+            for _ in range(2 if api is not None and api.path.allow_double_encoding else 1):
+                decoded = unquote(decoded)
+                if self._find_api(host, decoded) is not api:
+                    raise ambiguous("path_encoded_base_path")
+        return api
+
+    def _find_api(self, host: str, path: str) -> Api | None:
         exact = self._exact.get(host)
         if exact is not None and (api := exact.find(path)) is not None:
             return api
@@ -266,32 +285,92 @@ class _BasePaths:
 
 
 def find_conflicts(operations: Sequence[Operation], rules: PathRules) -> list[Conflict]:
-    """Find every pair of templates between which a request could not choose.
+    """Find every template that leaves a request no choice between itself and an earlier one.
 
     Two templates tie when they rank alike segment by segment, can match the same path, and list the
-    same method or both take any. Templates that do not parse are skipped: they are problems of
-    their own.
+    same method or both take any. Each is named once, with the first that it ties with, since the
+    pairs could be millions. Templates that do not parse are skipped: they are problems of their
+    own.
     """
-    buckets: dict[tuple[object, ...], list[tuple[int, int, Template]]] = {}
+    places: list[tuple[int, int]] = []
+    alike: dict[tuple[object, ...], list[_Rival]] = {}
     for operation_index, operation in enumerate(operations):
         for path_index, path in enumerate(operation.paths):
             try:
                 template = parse_template(path, rules)
             except ValueError:
                 continue
-            buckets.setdefault(_shape(template), []).append((operation_index, path_index, template))
+            starred = tuple(part for part in template.segments if isinstance(part, Starred))
+            for method in dict.fromkeys(operation.methods or (None,)):
+                rivals = alike.setdefault((method, *_shape(template)), [])
+                rivals.append((len(places), starred))
+            places.append((operation_index, path_index))
+    first_of: dict[int, int] = {}
+    for rivals in alike.values():
+        for later, earlier in _ties(rivals, rivals):
+            first_of[later] = min(earlier, first_of.get(later, earlier))
     conflicts = []
-    for bucket in buckets.values():
-        for at, (second_operation, second_path, second) in enumerate(bucket):
-            for first_operation, first_path, first in bucket[:at]:
-                methods = _shared_methods(operations[first_operation], operations[second_operation])
-                if methods and _overlap(first, second):
-                    conflicts.append(
-                        Conflict(
-                            first_operation, first_path, second_operation, second_path, methods[0]
-                        )
-                    )
+    for later, earlier in sorted(first_of.items()):
+        first, second = places[earlier], places[later]
+        method = _shared_method(operations[first[0]], operations[second[0]])
+        conflicts.append(Conflict(*first, *second, method))
     return conflicts
+
+
+_Rival = tuple[int, tuple[Starred, ...]]
+"""One of several templates that differ only in their starred segments: its number, and these."""
+
+
+def _ties(ones: list[_Rival], others: list[_Rival], at: int = 0) -> Iterator[tuple[int, int]]:
+    """Give each of the others with the first of the ones that it ties with, if that is earlier.
+
+    Args:
+        ones, others: In the order of their numbers; before the starred segment `at` each of the
+            ones may match the same as each of the others.
+    """
+    first, starred = ones[0]
+    if at == len(starred):
+        yield from ((number, first) for number, _ in others if first < number)
+        return
+    groups = [
+        list(_grouped(rivals, lambda segment: len(segment.prefix), at).values())
+        for rivals in (ones, others)
+    ]
+    for some, more in product(*groups):
+        yield from _ties_by_length(some, more, at)
+
+
+def _ties_by_length(ones: list[_Rival], others: list[_Rival], at: int) -> Iterator[tuple[int, int]]:
+    """Do the same where the prefixes of each side are equally long at `at`, and so the suffixes.
+
+    Then what the shorter prefixes and suffixes say decides, and equal ones are found by look-up.
+    """
+    (first, starred), (_, other_starred) = ones[0], others[0]
+    if first >= others[-1][0]:
+        return
+    if len(ones) == len(others) == 1:  # the same without the overhead
+        if all(map(Starred.may_match_the_same_as, starred[at:], other_starred[at:])):
+            yield others[0][0], first
+        return
+    prefix = min(len(starred[at].prefix), len(other_starred[at].prefix))
+    suffix = min(len(starred[at].suffix), len(other_starred[at].suffix))
+
+    def ends(segment: Starred) -> tuple[str, str]:
+        return segment.prefix[:prefix], segment.suffix[len(segment.suffix) - suffix :]
+
+    groups = _grouped(others, ends, at)
+    for key, group in _grouped(ones, ends, at).items():
+        if key in groups:
+            yield from _ties(group, groups[key], at + 1)
+
+
+def _grouped(
+    rivals: list[_Rival], key: Callable[[Starred], _Key], at: int
+) -> dict[_Key, list[_Rival]]:
+    groups: dict[_Key, list[_Rival]] = {}
+    for rival in rivals:
+        groups.setdefault(key(rival[1][at]), []).append(rival)
+    return groups
 
 
 def _shape(template: Template) -> tuple[object, ...]:
@@ -302,15 +381,6 @@ def _shape(template: Template) -> tuple[object, ...]:
     )
 
 
-def _shared_methods(first: Operation, second: Operation) -> list[str | None]:
-    if not first.methods and not second.methods:
-        return [None]
-    return [method for method in first.methods if method in second.methods]
-
-
-def _overlap(first: Template, second: Template) -> bool:
-    return all(
-        one.may_match_the_same_as(other)
-        for one, other in zip(first.segments, second.segments, strict=True)
-        if isinstance(one, Starred) and isinstance(other, Starred)
-    )
+def _shared_method(first: Operation, second: Operation) -> str | None:
+    """Give the first method that both list; None where both take any."""
+    return next((method for method in first.methods if method in second.methods), None)

@@ -54,6 +54,8 @@ class Api:
         sender_constraint: What tokens must be bound to; see `tokens.confirmation`.
         origin: Scheme, host and port as its clients know them, normalised; None: unknown.
         dpop_algorithms: Of the DPoP proofs that it takes; empty: it takes none.
+        machine_tokens: What a token gets that no user stands behind and that does not meet acr or
+            max_age: the `challenge` all the same, or `forbid`.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Api:
     unmatched: Literal["deny", "require_token", "allow"] = "deny"
     cors_preflight: Literal["allow", "check"] = "allow"
     hint_requirements: bool = False
+    machine_tokens: Literal["challenge", "forbid"] = "challenge"
     path: PathRules = STRICT_PATH_RULES
     sender_constraint: Literal["none", "any", "dpop", "mtls", "required"] = "none"
     origin: str | None = None

@@ -51,16 +51,16 @@ def read_segments(path: str, rules: PathRules) -> tuple[str, ...]:
     if _PLAIN.fullmatch(path):
         return tuple(path.strip("/").split("/"))
     if not path.startswith("/"):
-        raise _ambiguous("path_without_leading_slash")
+        raise ambiguous("path_without_leading_slash")
     if not path.isascii():
-        raise _ambiguous("path_not_ascii")
+        raise ambiguous("path_not_ascii")
     if _NEVER_RAW.search(path):
-        raise _ambiguous("path_forbidden_character")
+        raise ambiguous("path_forbidden_character")
     if not rules.allow_semicolon and _SEMICOLON.search(path):
-        raise _ambiguous("path_semicolon")
+        raise ambiguous("path_semicolon")
     decoded = _decode(path, rules) if "%" in path else path
     if not rules.allow_double_slash and "//" in decoded:
-        raise _ambiguous("path_double_slash")
+        raise ambiguous("path_double_slash")
     if "/." in decoded:
         _refuse_dot_segments(decoded)
     segments = path[1:].split("/")
@@ -73,19 +73,19 @@ def read_segments(path: str, rules: PathRules) -> tuple[str, ...]:
 
 def _decode(path: str, rules: PathRules) -> str:
     if _BROKEN_PERCENT.search(path):
-        raise _ambiguous("path_broken_percent_encoding")
+        raise ambiguous("path_broken_percent_encoding")
     if _NEVER_ENCODED.search(path):
-        raise _ambiguous("path_forbidden_character")
+        raise ambiguous("path_forbidden_character")
     if not rules.allow_encoded_slash and _ENCODED_SLASH.search(path):
-        raise _ambiguous("path_encoded_slash")
+        raise ambiguous("path_encoded_slash")
     try:
         decoded = unquote_to_bytes(path).decode("utf-8")
     except UnicodeDecodeError:
-        raise _ambiguous("path_not_utf8") from None
+        raise ambiguous("path_not_utf8") from None
     if _C1_CONTROL.search(decoded):
-        raise _ambiguous("path_forbidden_character")
+        raise ambiguous("path_forbidden_character")
     if not rules.allow_double_encoding and _STILL_ENCODED.search(decoded):
-        raise _ambiguous("path_double_encoding")
+        raise ambiguous("path_double_encoding")
     return decoded
 
 
@@ -93,8 +93,9 @@ def _refuse_dot_segments(decoded: str) -> None:
     """Refuse `.` and `..`, also with parameters: `/..;p/` is `/../` to some (CVE-2026-73551)."""
     for segment in decoded.split("/"):
         if segment.partition(";")[0] in (".", ".."):
-            raise _ambiguous("path_dot_segment")
+            raise ambiguous("path_dot_segment")
 
 
-def _ambiguous(reason: str) -> RequestError:
+def ambiguous(reason: str) -> RequestError:
+    """Make the error of a path that can be read in two ways."""
     return RequestError(reason, "The request path is ambiguous")

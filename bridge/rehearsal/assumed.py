@@ -7,7 +7,7 @@ from typing import Any
 
 from bridge.config.settings import Config
 from bridge.errors import TokenError
-from bridge.tokens.access_token import AccessToken, access_token
+from bridge.tokens.access_token import AccessToken, access_token, is_number
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import check_audience, check_claims
@@ -70,7 +70,7 @@ class AssumedVerifier:
         settings = self._settings.get(str(claims["iss"]), self._settings[issuers[0]])
         claims.setdefault("aud", (audiences or settings.audiences)[0])
         auth_age = claims.pop("auth_age", None)
-        if isinstance(auth_age, int | float):
+        if is_number(auth_age):
             claims = _with(claims, settings.claims.auth_time[0], now - auth_age)
         return claims
 

@@ -87,13 +87,13 @@ def read_cases(file: str | Path) -> list[CaseSection]:
     except ValidationError as error:
         problems += schema_problems(root, error, CaseSection)
     for index, case in enumerate(cases):
+        node = root.value[index] if isinstance(root.value, list) else root
         try:
             ask(case.request.method, case.request.url)
         except QuestionSyntaxError as error:
-            node = root.value[index] if isinstance(root.value, list) else root
             problems.append(Problem(node.line, f"[{index}].request.url", str(error)))
-        if case.expect == ExpectSection():
-            problems.append(Problem(root.line, f"[{index}].expect", "must expect something"))
+        if not case.expect.model_fields_set:
+            problems.append(Problem(node.line, f"[{index}].expect", "must expect something"))
     if not problems and not cases:
         problems.append(Problem(root.line, "", "must hold at least one case"))
     if problems:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from bridge.decision.decide import Row, find_unmet
@@ -17,6 +17,7 @@ from bridge.service.check import Checked
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.identity import UpstreamHeaders
 from bridge.tokens.jwt import CHECKS, read_jwt
+from bridge.tokens.settings import ClaimNames, IssuerSettings
 
 Step = dict[str, Any]
 
@@ -44,6 +45,7 @@ def explain(
     nobody: UpstreamHeaders,
     now: int,
     *,
+    issuers: Sequence[IssuerSettings] = (),
     token: str | None = None,
     assumed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
@@ -53,6 +55,7 @@ def explain(
         checked: What the checker found.
         nobody: As in `decision.response.upstream_headers`.
         now: The time it was decided at, epoch seconds.
+        issuers: The configured ones, to show the settings in force for the token's.
         token: The presented token, to show its claims; never shown itself.
         assumed: The claims that were taken as verified instead.
     """
@@ -75,7 +78,7 @@ def explain(
         "error": None if decision.allow else decision.error,
         "api": decision.api.name if decision.api is not None else None,
         "operation": decision.operation.name if decision.operation is not None else None,
-        "steps": list(_steps(request, checked, now, token, assumed)),
+        "steps": list(_steps(request, checked, now, issuers, token, assumed)),
         "response": response,
         "upstream": {"set": dict(upstream.set), "remove": list(upstream.remove)},
     }
@@ -88,6 +91,7 @@ def _steps(
     request: CheckRequest,
     checked: Checked,
     now: int,
+    issuers: Sequence[IssuerSettings],
     token: str | None,
     assumed: dict[str, Any] | None,
 ) -> Iterator[Step]:
@@ -110,7 +114,7 @@ def _steps(
     if decision.row in (Row.PREFLIGHT, Row.PUBLIC):
         yield {"step": "credentials", "outcome": "not_looked_at", "reason": decision.reason}
     if decision.row >= Row.NO_CREDENTIALS:
-        yield from _token_steps(checked, now, token, assumed)
+        yield from _token_steps(checked, now, issuers, token, assumed)
     yield {
         "step": "decision",
         "outcome": decision.outcome,
@@ -155,7 +159,11 @@ def _operation_step(checked: Checked) -> Step:
 
 
 def _token_steps(
-    checked: Checked, now: int, token: str | None, assumed: dict[str, Any] | None
+    checked: Checked,
+    now: int,
+    issuers: Sequence[IssuerSettings],
+    token: str | None,
+    assumed: dict[str, Any] | None,
 ) -> Iterator[Step]:
     finding = checked.finding
     if finding is None:
@@ -165,11 +173,33 @@ def _token_steps(
         yield {"step": "credentials", "outcome": "malformed", "reason": finding.reason}
         return
     yield {"step": "credentials", "outcome": "present"}
-    yield _verification_step(finding, now, token, assumed)
+    verification = _verification_step(finding, now, token, assumed)
+    iss = verification.get("issuer", verification.get("claims", {}).get("iss"))
+    for settings in issuers:
+        if settings.issuer == iss:
+            yield _issuer_step(settings)
+    yield verification
     if isinstance(finding, AccessToken):
         operation = checked.decision.operation
         demanded = Requirement() if operation is None else operation.requirement
         yield from _requirement_steps(demanded, finding, now)
+
+
+def _issuer_step(settings: IssuerSettings) -> Step:
+    claims = settings.claims
+    return {
+        "step": "issuer",
+        "outcome": "configured",
+        "issuer": settings.issuer,
+        "provider": settings.provider,
+        "audiences": list(settings.audiences),
+        "algorithms": list(settings.algorithms),
+        "token_type": settings.token_type,
+        "id_token_claims": settings.id_token_claims,
+        "claims": {name: getattr(claims, name) for name in ClaimNames.__slots__},
+        "acr_map": dict(settings.acr_names.acr_map),
+        "insufficient_claims": settings.insufficient_claims,
+    }
 
 
 def _verification_step(

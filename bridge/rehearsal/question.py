@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from urllib.parse import urlsplit
 
 from bridge.gateways.check_request import CheckRequest, check_request
 
@@ -59,4 +58,4 @@ def read_header(line: str) -> tuple[str, str]:
 
 def host_of(request: CheckRequest) -> str:
     """Give the host for display, without anything that could be a password."""
-    return urlsplit(f"//{request.hosts[0].rpartition('@')[2]}").netloc
+    return request.hosts[0].rpartition("@")[2]

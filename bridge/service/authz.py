@@ -17,6 +17,7 @@ from bridge.gateways import envoy, native
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.service.log import CheckLog
+from bridge.service.openapi import openapi_document
 from bridge.service.reply import Reply
 from bridge.service.runtime import Runtime
 
@@ -47,6 +48,7 @@ class AuthzHandler:
         self._runtime = runtime
         self._log = log
         self._check_log = check_log
+        self._openapi = openapi_document()
 
     def server(self) -> web.Server:
         """Make the server; a bare one, since a router would decode and normalise the path."""
@@ -67,6 +69,8 @@ class AuthzHandler:
         path = target.partition("?")[0]
         if path == "/v1/check":
             return await self._answer_native(request)
+        if path == "/v1/openapi.json":
+            return self._answer_openapi(request)
         if path.startswith(WELL_KNOWN_PATH):
             return self._answer_metadata(request, path)
         return web.Response(status=404, headers=(_SERVER,))
@@ -87,6 +91,11 @@ class AuthzHandler:
         decision = await self._decide(question)
         answer = native.answer(decision, question, self._runtime.checker.nobody)
         return web.Response(body=answer, headers=_JSON)
+
+    def _answer_openapi(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.method not in ("GET", "HEAD"):
+            return web.Response(status=405, headers=(("allow", "GET, HEAD"), _SERVER))
+        return web.Response(body=self._openapi, headers=_JSON)
 
     def _answer_metadata(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
         """Answer with the metadata of a protected resource (RFC 9728 §3.2)."""
@@ -134,15 +143,25 @@ def describe(defect: BaseException) -> dict[str, Any]:
 
 async def _read_body(request: web.BaseRequest) -> bytes:
     """Read a question's body, bounded in size and time."""
-    body = bytearray()
+    content = request.content
     try:
-        async with asyncio.timeout(None if request.content.is_eof() else _BODY_TIMEOUT_SECONDS):
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > native.MAX_QUESTION_BYTES:
-                    raise native.QuestionError("", "must not be larger than 256 KiB")
+        if content.is_eof():  # it came with the head: no timer, no task switch
+            return _bounded(content.read_nowait())
+        if request.headers.get("expect", "").lower() == "100-continue":  # RFC 9110 §10.1.1
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        body = bytearray()
+        async with asyncio.timeout(_BODY_TIMEOUT_SECONDS):
+            async for chunk in content.iter_any():
+                body += _bounded(chunk, len(body))
+        return bytes(body)
     except TimeoutError:
         raise native.QuestionError("", "must arrive within 5 seconds") from None
     except web.RequestPayloadError:
         raise native.QuestionError("", "must arrive whole") from None
-    return bytes(body)
+
+
+def _bounded(chunk: bytes, before: int = 0) -> bytes:
+    if before + len(chunk) > native.MAX_QUESTION_BYTES:
+        raise native.QuestionError("", "must not be larger than 256 KiB")
+    return chunk

@@ -12,10 +12,10 @@ from bridge.tokens.access_token import AccessToken
 from bridge.tokens.confirmation import check_binding
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.dpop import UsedProof, check_proof, read_proof
+from bridge.tokens.dpop_settings import DpopSettings
 from bridge.tokens.nonce import Nonces
 from bridge.tokens.replay import ReplayMemory, replay_key
 from bridge.tokens.replay_redis import ReplayRedis
-from bridge.tokens.settings import DpopSettings
 
 
 class Binding(Protocol):

@@ -25,7 +25,7 @@ EVENTS = {
     "check_failed": "a check hit a defect of the bridge and was refused as row 8",
     "config_loaded": "a configuration took over",
     "config_refused": "a changed configuration has problems and changes nothing",
-    "config_needs_restart": "a changed `listen` or `workers` waits for a restart",
+    "config_needs_restart": "a changed `listen`, `workers`, `drain_timeout` or `log` waits",
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
     "service_started": "the listeners are open",

@@ -22,6 +22,8 @@ from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
 
 _POLL_SECONDS = 0.5
+_DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
+_SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
 
 
 class Runtime:
@@ -36,6 +38,7 @@ class Runtime:
         self.tally = Report()
         self.checker: Checker
         self._config = config
+        self._started_with = config
         self._log = log
         self._fetcher = Fetcher()
         self._issuers: dict[str, Issuer] = {}
@@ -86,6 +89,7 @@ class Runtime:
         """Poll the files' fingerprints: sees atomic renames, swapped links and bind mounts alike.
 
         A change is taken up once it has held for one poll, so that a file is not read half written.
+        A defect must not end the watch: the rules of today would never again be replaced.
         """
         pending = None
         while True:
@@ -97,20 +101,29 @@ class Runtime:
             if self._reload_wanted.is_set() or (held and seen != self._settled):
                 self._reload_wanted.clear()
                 self._settled = seen
-                await self._reload()
+                try:
+                    await self._reload()
+                except Exception as defect:
+                    self._refuse([f"{self._config.file}: {_DEFECT}"])
+                    context = {"message": "reload failed", "exception": defect}
+                    asyncio.get_running_loop().call_exception_handler(context)
 
     async def _reload(self) -> None:
         try:
             config = await asyncio.to_thread(load_config, self._config.file)
         except ConfigError as error:
-            self.tally.config_loads["refused"] += 1
-            self.tally.config_problems = [p.render(error.file) for p in error.problems]
-            self._log.error("config_refused", problems=self.tally.config_problems)
+            self._refuse([problem.render(error.file) for problem in error.problems])
             return
-        for setting in ("listen_authz", "listen_admin", "workers"):
-            if getattr(config, setting) != getattr(self._config, setting):
+        for setting in _SET_AT_START:
+            if getattr(config, setting) != getattr(self._started_with, setting):
                 self._log.warning("config_needs_restart", setting=setting)
         await self._take_over(config)
+
+    def _refuse(self, problems: list[str]) -> None:
+        """Keep to the configuration in force, and say why."""
+        self.tally.config_loads["refused"] += 1
+        self.tally.config_problems = problems
+        self._log.error("config_refused", problems=problems)
 
     async def _take_over(self, config: Config) -> None:
         """Prepare everything, then put it into force between two checks."""

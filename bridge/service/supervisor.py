@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import sys
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from typing import Any, Self
 from bridge.service.report import Report, counters_of, merge
 
 _REPORT_TIMEOUT_SECONDS = 2.0
+_SILENT_SECONDS = 10.0  # without an answer, before a worker is killed
+_SILENT_AT_START_SECONDS = 60.0  # a cold start on a busy machine takes its time
 _RESTART_DELAY_SECONDS = 1.0
 _REPORT_LIMIT_BYTES = 64 * 1024 * 1024
 _GRACE_SECONDS = 2.0  # beyond the drain time-out, before a worker is killed
@@ -22,13 +23,25 @@ _GRACE_SECONDS = 2.0  # beyond the drain time-out, before a worker is killed
 
 @dataclass(slots=True)
 class _Worker:
-    """A living worker process and the last that it said."""
+    """A living worker process, the last that it said, and the question that it has not answered."""
 
     process: asyncio.subprocess.Process
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
-    asking: asyncio.Lock
     last: Report
+    has_answered: bool = False
+    question: asyncio.Task[bool] | None = None
+    asked_at: float = 0.0
+
+    async def fetch_report(self) -> bool:
+        """Ask, and wait for the answer; False: it is gone."""
+        try:
+            self.writer.write(b"report\n")
+            self.last = Report.from_json(await self.reader.readline())
+        except (OSError, ValueError):
+            return False
+        self.has_answered = True
+        return True
 
 
 class Supervisor:
@@ -65,6 +78,7 @@ class Supervisor:
         traceback: TracebackType | None,
     ) -> None:
         self._stopping = True
+        self._listener.close()  # else new connections would wait for nobody
         for worker in self._workers.values():
             worker.writer.close()
         limit = self._drain_timeout + _GRACE_SECONDS
@@ -76,28 +90,44 @@ class Supervisor:
             await asyncio.wait(late, timeout=_GRACE_SECONDS)
 
     def want_reload(self) -> None:
-        """Pass SIGHUP on to every worker."""
-        for worker in self._workers.values():
-            with contextlib.suppress(ProcessLookupError):
-                worker.process.send_signal(signal.SIGHUP)
+        """Pass SIGHUP on to every worker; also to one that is still starting."""
+        if not self._stopping:
+            for worker in self._workers.values():
+                worker.writer.write(b"reload\n")
 
     async def report(self) -> tuple[Report, int]:
-        """Ask every worker; give the sum, and how many answered in time."""
-        answers = await asyncio.gather(*(self._ask(w) for w in list(self._workers.values())))
-        fresh = [answer for answer in answers if answer is not None]
-        return merge([self._past, *(worker.last for worker in self._workers.values())]), len(fresh)
+        """Ask every worker; give the sum, and how many answered in time.
 
-    async def _ask(self, worker: _Worker) -> Report | None:
-        try:
-            async with asyncio.timeout(_REPORT_TIMEOUT_SECONDS), worker.asking:
-                worker.writer.write(b"report\n")
-                worker.last = Report.from_json(await worker.reader.readline())
-                return worker.last
-        except (OSError, ValueError, TimeoutError):
-            # An answer that comes late would be taken for the next one: never ask it again.
+        While they drain they cannot be asked: what they said last counts.
+        """
+        workers = list(self._workers.values())
+        if self._stopping:
+            answering = len(workers)
+        else:
+            answering = sum(await asyncio.gather(*map(self._ask, workers)))
+        return merge([self._past, *(worker.last for worker in self._workers.values())]), answering
+
+    async def _ask(self, worker: _Worker) -> bool:
+        """Tell whether a worker reports in time.
+
+        A question is put once and waited for by all, so that a late answer is still its answer.
+        Who is silent for long is killed; the keeper starts another one.
+        """
+        loop = asyncio.get_running_loop()
+        if worker.question is None:
+            worker.question = loop.create_task(worker.fetch_report())
+            worker.asked_at = loop.time()
+        question = worker.question
+        await asyncio.wait([question], timeout=_REPORT_TIMEOUT_SECONDS)
+        if question.done():
+            if worker.question is question:
+                worker.question = None
+            return question.result()
+        patience = _SILENT_SECONDS if worker.has_answered else _SILENT_AT_START_SECONDS
+        if loop.time() - worker.asked_at > patience:
             with contextlib.suppress(ProcessLookupError):
                 worker.process.kill()
-            return None
+        return False
 
     async def _keep(self, slot: int) -> None:
         """Run a worker in a slot, and another when it ends before its time."""
@@ -117,7 +147,7 @@ class Supervisor:
         )
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_REPORT_LIMIT_BYTES)
-        worker = _Worker(process, reader, writer, asyncio.Lock(), Report())
+        worker = _Worker(process, reader, writer, Report())
         self._workers[slot] = worker
         try:
             return await process.wait()

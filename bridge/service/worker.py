@@ -1,7 +1,7 @@
 """One process that answers checks; with `workers: 1` it is the whole service.
 
 As a process of its own (`python -m bridge.service.worker`) it inherits the listening socket and a
-control socket: on each line it answers with its report, at the end of it drains.
+control socket: it answers `report` with its report, at `reload` it does so, at the end it drains.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.authz import AuthzHandler, describe
 from bridge.service.log import CheckLog, open_log
+from bridge.service.output import flush_or_discard, open_closed_streams
 from bridge.service.runtime import Runtime
 
 
@@ -35,7 +36,8 @@ async def answering(config: Config, listener: socket.socket, log: Any) -> AsyncI
     loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
     async with Runtime(config, log) as runtime:
         server = AuthzHandler(runtime, log, CheckLog(config.log, log)).server()
-        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout)
+        # aiohttp takes 0 for "no limit"
+        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout or 0.01)
         await runner.setup()
         try:
             await web.SockSite(runner, listener).start()
@@ -60,7 +62,10 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
         loop.add_signal_handler(signal.SIGHUP, runtime.want_reload)
         reader, writer = await asyncio.open_unix_connection(sock=control)
         try:
-            while await reader.readline():
+            while order := await reader.readline():
+                if order == b"reload\n":
+                    runtime.want_reload()
+                    continue
                 writer.write(runtime.report().to_json())
                 await writer.drain()
         except OSError:
@@ -71,6 +76,7 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
 
 def main(arguments: list[str]) -> int:
     """Run a worker: configuration file, descriptor of the listener, of the control socket."""
+    open_closed_streams()
     file, listener_fd, control_fd = arguments
     listener = socket.socket(fileno=int(listener_fd))
     listener.setblocking(False)
@@ -79,6 +85,8 @@ def main(arguments: list[str]) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 2
+    finally:
+        flush_or_discard()
     return 0
 
 

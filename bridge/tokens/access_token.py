@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from bridge.tokens.confirmation import Confirmation, read_confirmation
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
-from bridge.tokens.settings import ClaimPath, IssuerSettings
+from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimPath, IssuerSettings
 
 Claims = Mapping[str, Any]
+
+_LARGEST = 1.7976931348623157e308  # of a float: neither infinity nor NaN lies within
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,14 @@ class AccessToken:
         aud: Its audiences.
         exp: Expiry, epoch seconds.
         leeway: Clock skew tolerated for this issuer, seconds.
-        acr: How the user authenticated; empty: unknown (RFC 9470 §6.1).
+        acr: How the user authenticated, in the policy's names; empty: unknown (RFC 9470 §6.1).
         auth_time: When the user last authenticated, epoch seconds; None: unknown.
         scopes: What was granted.
         client_id: For the log; None where the token has none.
         upstream: The identity headers of this token.
+        is_machine: No user stands behind it, as far as can be seen: nobody can step up.
+        acr_names: What its issuer calls the policy's acr values.
+        insufficient_claims: Its client is told in Microsoft Entra's dialect too.
         confirmation: What it is bound to, to be proven at every request; None: nothing.
     """
 
@@ -40,6 +44,9 @@ class AccessToken:
     scopes: frozenset[str]
     client_id: str | None
     upstream: UpstreamHeaders
+    is_machine: bool = False
+    acr_names: AcrNames = POLICY_NAMES
+    insufficient_claims: bool = False
     confirmation: Confirmation | None = None
 
 
@@ -50,22 +57,47 @@ def access_token(
 
     Does not check: anything. Signature, times and issuer are checked before.
     """
-    acr = find_claim(claims, settings.claims.acr)
-    auth_time = find_claim(claims, settings.claims.auth_time)
-    scope = find_claim(claims, settings.claims.scope)
-    client_id = claims.get("client_id", claims.get("azp"))
+    names = settings.claims
+    acr = find_claim(claims, names.acr)
+    auth_time = find_claim(claims, names.auth_time)
+    scope = find_claim(claims, names.scope)
+    client_id = find_claim(claims, names.client_id)
+    authenticated = settings.acr_names.to_policy(read_acr(acr))
+    if settings.acr_names is not POLICY_NAMES:
+        acr = list(authenticated)
+    shown = {**claims, "acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
+    if client_id is None:
+        client_id = claims.get("azp")
     confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
         exp=claims["exp"],
         leeway=settings.leeway,
-        acr=read_acr(acr),
+        acr=authenticated,
         auth_time=read_auth_time(auth_time),
         scopes=frozenset(read_scopes(scope)),
         client_id=client_id if isinstance(client_id, str) else None,
-        upstream=identity.of({**claims, "acr": acr, "auth_time": auth_time, "scope": scope}),
+        upstream=identity.of(shown),
+        is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
+        acr_names=settings.acr_names,
+        insufficient_claims=settings.insufficient_claims,
         confirmation=confirmation,
+    )
+
+
+def _is_machine(claims: Claims, client_id: Any, acr: tuple[str, ...]) -> bool:
+    """Tell a token of the client credentials grant by the marks that issuers give it.
+
+    `sub` is the client (RFC 9068 §2.2), or absent with no acr either (PingOne); Entra's `idtyp`;
+    Auth0's `gty`; the user name of Keycloak's service accounts, whose acr is "1".
+    """
+    sub, user = claims.get("sub"), claims.get("preferred_username")
+    return (
+        (sub == client_id if sub is not None else not acr)
+        or claims.get("idtyp") == "app"
+        or claims.get("gty") == "client-credentials"
+        or (isinstance(user, str) and user.startswith("service-account-"))
     )
 
 
@@ -116,5 +148,8 @@ def read_scopes(value: Any) -> tuple[str, ...]:
 
 
 def is_number(value: Any) -> bool:
-    """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so."""
-    return type(value) is int or (type(value) is float and math.isfinite(value))
+    """Tell whether a claim is a finite JSON number; `True` is none, though Python thinks so.
+
+    An integer beyond the range of a float is none either: arithmetic with it would overflow.
+    """
+    return (type(value) is int or type(value) is float) and -_LARGEST <= value <= _LARGEST

@@ -64,6 +64,7 @@ class TokenCache(Generic[IssuerT]):
         expires_at = min(token.exp, now + self._ttl)
         if expires_at <= now:
             return
+        self._entries.pop(digest, None)  # one that is replaced needs no room, and is the newest
         self._make_room(now)
         self._entries[digest] = CachedToken(token, issuer, key, expires_at)
 

@@ -18,10 +18,10 @@ from bridge.errors import ProofError, RequestError, TokenError
 from bridge.tokens import json_strict
 from bridge.tokens.access_token import is_number
 from bridge.tokens.confirmation import base64url
+from bridge.tokens.dpop_settings import DpopSettings
 from bridge.tokens.jwk import PublicKey, read_public_key, verify
 from bridge.tokens.jwt import COMPACT, decode_base64url
 from bridge.tokens.nonce import Nonces
-from bridge.tokens.settings import DpopSettings
 from bridge.tokens.uri import normalise
 
 PROOF_CHECKS = (

@@ -24,7 +24,7 @@ class Document:
 
     Attributes:
         body: At most `MAX_ANSWER_BYTES`.
-        cache_control: Value of `Cache-Control`, empty where absent.
+        cache_control: Value of `Cache-Control`, all its lines as one; empty where absent.
     """
 
     body: bytes
@@ -71,7 +71,8 @@ class Fetcher:
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise FetchError("compressed")
                 body = await _read_bounded(response)
-                return Document(body, response.headers.get("cache-control", ""))
+                cache_control = ", ".join(response.headers.getall("cache-control", ()))
+                return Document(body, cache_control)
         except TimeoutError:
             raise FetchError("timeout") from None
         except aiohttp.ClientConnectorError:

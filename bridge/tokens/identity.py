@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -64,13 +65,29 @@ class IdentityHeaders:
         """
         present = []
         absent = []
-        for header, claim in self._names:
-            value = header_value(claims.get(claim))
-            if value is None:
+        for header, name in self._names:
+            claim = claims.get(name)
+            pair = _shared_pair(header, claim) if type(claim) is str else _pair(header, claim)
+            if pair is None:
                 absent.append(header)
             else:
-                present.append((header, value))
-        return UpstreamHeaders(tuple(present), (*absent, WOULD_DENY_HEADER, *self._underscored))
+                present.append(pair)
+        removed = _shared((*absent, WOULD_DENY_HEADER, *self._underscored))
+        return UpstreamHeaders(tuple(present), removed)
+
+
+def _pair(header: str, claim: Any) -> tuple[str, str] | None:
+    value = header_value(claim)
+    return None if value is None else (header, value)
+
+
+# Most tokens differ in little but `sub` and times: what they share is written and held once.
+_shared_pair = lru_cache(maxsize=1024)(_pair)
+
+
+@lru_cache(maxsize=256)
+def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
+    return names
 
 
 def header_value(claim: Any) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 
 import orjson
 
+_CONTAINERS = (dict, list)
+MAX_DEPTH = 64  # lists and objects within each other; no claim needs more than a few
 _MAX_INT_DIGITS = 20  # refused before they are read: a quadratic cost
 _64_BITS = range(-(2**63), 2**64)  # signed or not; more is no claim that anybody can mean
 
@@ -19,8 +21,11 @@ def loads(raw: bytes) -> Any:
         ValueError: Not UTF-8, not JSON, duplicate members (RFC 8725 §2.4), NaN or Infinity, numbers
             beyond 64 bits or the range of a float, nesting too deep, lone surrogates.
     """
+    may_be_deep = raw.count(b"[") + raw.count(b"{") > MAX_DEPTH
     try:
         value = orjson.loads(raw)
+        if may_be_deep:
+            _refuse_deep_nesting(value)  # `orjson.dumps` has a limit too
         if orjson.dumps(value) == raw:  # so nothing is in it twice, and nothing was made of it
             return value
     except ValueError:
@@ -28,11 +33,31 @@ def loads(raw: bytes) -> Any:
     text = raw.decode("utf-8")
     try:
         value = _DECODER.decode(text)
-        if "\\u" in text:
-            _refuse_lone_surrogates(value)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    except RecursionError:  # a limit of Python's, which each version sets elsewhere, above ours
+        raise _too_deep() from None
+    if may_be_deep:
+        _refuse_deep_nesting(value)
+    if "\\u" in text:
+        _refuse_lone_surrogates(value)
     return value
+
+
+def _refuse_deep_nesting(value: Any) -> None:
+    """Go down level by level: no recursion, so no limit but ours."""
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, _CONTAINERS)
+        ]
+    if level:
+        raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError("nested too deeply")
 
 
 def _refuse_lone_surrogates(value: Any) -> None:

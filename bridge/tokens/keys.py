@@ -24,7 +24,7 @@ _DEFAULT_LIFETIME_SECONDS = 600.0
 _FILE_POLL_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 30.0
 _NOT_FETCHED_YET = "not_fetched_yet"
-_MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,9})"?(?:$|[\s,])', re.IGNORECASE)
+_MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d+)"?(?:$|[\s,])', re.IGNORECASE)
 _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])", re.IGNORECASE)
 
 
@@ -200,9 +200,9 @@ class KeySet:
         except ValueError:
             raise FetchError("no_usable_key_set") from None
         known = {key.fingerprint: key for key in self._keys}
-        keys = {key.fingerprint: known.pop(key.fingerprint, key) for key in fetched}
-        for removed in known.values():
-            removed.retired = True  # voids the cached tokens that it verified
+        keys = {key.fingerprint: known.get(key.fingerprint, key) for key in fetched}
+        for removed in known.keys() - keys.keys():
+            known[removed].retired = True  # voids the cached tokens that it verified
         self._keys = tuple(keys.values())
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for key in self._keys:

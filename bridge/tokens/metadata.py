@@ -55,6 +55,10 @@ def _jwks_uri(body: bytes, issuer: str) -> str:
     jwks_uri = metadata.get("jwks_uri")
     if not isinstance(jwks_uri, str):
         raise FetchError("without_jwks_uri")
-    if issuer.startswith("https:") and not jwks_uri.startswith("https:"):
+    if _is_https(issuer) and not _is_https(jwks_uri):
         raise FetchError("keys_over_http")
     return jwks_uri
+
+
+def _is_https(url: str) -> bool:
+    return url[:6].lower() == "https:"  # a scheme has no case (RFC 3986 §3.1)

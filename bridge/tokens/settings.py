@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,6 @@ ALGORITHMS = (
 """Signature algorithms that an issuer may be configured with (RFC 7518 §3, RFC 8037)."""
 
 DEFAULT_ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-DEFAULT_DPOP_ALGORITHMS = ("ES256", "EdDSA", "RS256", "PS256")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,40 @@ class ClaimNames:
     acr: tuple[ClaimPath, ...] = (("acr",),)
     auth_time: tuple[ClaimPath, ...] = (("auth_time",),)
     scope: tuple[ClaimPath, ...] = (("scope",), ("scp",))
+    client_id: tuple[ClaimPath, ...] = (("client_id",),)
+
+
+@dataclass(frozen=True, slots=True)
+class AcrNames:
+    """What an issuer calls the acr values of the policy.
+
+    Attributes:
+        acr_map: Pairs of the issuer's name and the policy's.
+    """
+
+    acr_map: tuple[tuple[str, str], ...] = ()
+    _to_policy: Mapping[str, str] = field(init=False, compare=False, repr=False)
+    _to_issuer: Mapping[str, tuple[str, ...]] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        to_issuer: dict[str, tuple[str, ...]] = {}
+        for issuers, policys in self.acr_map:
+            to_issuer[policys] = (*to_issuer.get(policys, ()), issuers)
+        object.__setattr__(self, "_to_policy", dict(self.acr_map))
+        object.__setattr__(self, "_to_issuer", to_issuer)
+
+    def to_policy(self, acr: Iterable[str]) -> tuple[str, ...]:
+        """Translate a token's acr; a value that is not in the map means itself."""
+        return tuple(self._to_policy.get(value, value) for value in acr)
+
+    def to_issuer(self, acr_values: Iterable[str]) -> tuple[str, ...]:
+        """Translate what an operation demands, in its order, into what to ask the issuer for."""
+        names = (self._to_issuer.get(value, (value,)) for value in acr_values)
+        return tuple(dict.fromkeys(name for several in names for name in several))
+
+
+POLICY_NAMES = AcrNames()
+"""An issuer that calls them what the policy does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +76,9 @@ class IssuerSettings:
         leeway: Clock skew tolerated, seconds.
         timeout: Bound of each call to this issuer, seconds.
         allow_insecure_http: `http://` to another machine than loopback is accepted.
+        acr_names: What it calls the policy's acr values.
+        insufficient_claims: Challenges to its tokens also speak Microsoft Entra's dialect.
+        provider: The preset that its other settings started from.
     """
 
     issuer: str
@@ -55,33 +92,6 @@ class IssuerSettings:
     timeout: int = 2
     allow_insecure_http: bool = False
     claims: ClaimNames = ClaimNames()
-
-
-@dataclass(frozen=True, slots=True)
-class DpopSettings:
-    """What DPoP proofs must be like, and where the used ones are remembered (RFC 9449).
-
-    Attributes:
-        iat_window: Oldest acceptable proof, seconds.
-        leeway: Clock skew of clients that is tolerated at both ends of the window, seconds.
-        nonce_secret: What nonces are made from; None: this start's own secret.
-        redis_url: Where workers and replicas share used proofs; None: in memory.
-        on_error: What becomes of proofs while Redis cannot be asked; `allow` falls back on memory.
-        timeout: Bound of each call to Redis, seconds.
-        max_entries: Most used proofs remembered in memory.
-    """
-
-    algorithms: tuple[str, ...] = DEFAULT_DPOP_ALGORITHMS
-    iat_window: int = 60
-    leeway: int = 10
-    nonce: Literal["off", "required"] = "off"
-    nonce_secret: bytes | None = field(default=None, repr=False)
-    redis_url: str | None = field(default=None, repr=False)
-    on_error: Literal["refuse", "allow"] = "refuse"
-    timeout: int = 1
-    max_entries: int = 1_000_000
-
-    @property
-    def lifetime(self) -> int:
-        """How long a proof can be used, seconds: from `leeway` before its `iat` to its end."""
-        return self.iat_window + 2 * self.leeway
+    acr_names: AcrNames = POLICY_NAMES
+    insufficient_claims: bool = False
+    provider: str | None = None

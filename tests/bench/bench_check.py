@@ -41,6 +41,7 @@ from bridge.tokens.settings import IssuerSettings
 
 ISSUER = "https://login.example.com"
 AUDIENCE = "https://api.example.com"
+REQUEST_ID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 CONNECTIONS = 8
 SEEN_REQUESTS = 40_000
 NEW_TOKENS = 6_000
@@ -64,14 +65,19 @@ def main() -> int:
         config = _write_config(Path(directory), rsa_key, ec_key)
         seen_count = int(SEEN_REQUESTS * factor)
         with _server([sys.executable, __file__, "--bare"]) as (pid, port):
-            bare = _cpu_per_request(pid, port, tokens["RS256"][:1], seen_count)
+            bare = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
         with _server([sys.executable, __file__, "--bare-low-level"]) as (pid, port):
-            low_level = _cpu_per_request(pid, port, tokens["RS256"][:1], seen_count)
+            low_level = _cpu_per_request(
+                pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count
+            )
         command = [sys.executable, "-m", "bridge", "serve", "--config", str(config)]
         with _server(command) as (pid, port):
-            seen = _cpu_per_request(pid, port, tokens["RS256"][:1], seen_count)
-            new_rsa = _cpu_per_request(pid, port, tokens["RS256"][1:], new_count - 1)
-            new_ec = _cpu_per_request(pid, port, tokens["ES256"], new_count)
+            seen = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
+            native = _cpu_per_request(pid, port, _native_requests(tokens["RS256"][:1]), seen_count)
+            new_rsa = _cpu_per_request(
+                pid, port, _envoy_requests(tokens["RS256"][1:]), new_count - 1
+            )
+            new_ec = _cpu_per_request(pid, port, _envoy_requests(tokens["ES256"]), new_count)
     rsa_us = _bare_rsa(rsa_key)
     ec_us = _bare_ec(ec_key)
     print(f"{'CPU per check, microseconds':42}{'bridge':>8}{'bare':>8}{'ratio':>7}{'goal':>7}")
@@ -81,6 +87,7 @@ def main() -> int:
         "new RS256": _row("never seen, RS256", new_rsa, bare + rsa_us, GOALS["new RS256"]),
     }
     _row("never seen, ES256", new_ec, bare + ec_us, None)
+    _row("native check, token seen before / Envoy's", native, seen, None)
     print(
         f"  bare = aiohttp handler {bare:.1f} (low level {low_level:.1f})"
         f", and bare verify: RS256 {rsa_us:.1f}, ES256 {ec_us:.1f}"
@@ -186,19 +193,45 @@ def _find_event(text: bytes, event: str) -> dict[str, Any] | None:
     return None
 
 
-def _cpu_per_request(pid: int, port: int, tokens: Sequence[str], count: int) -> float:
-    """Send requests over a few kept connections; give the server's CPU microseconds for each."""
-    requests = [
+def _envoy_requests(tokens: Sequence[str]) -> list[bytes]:
+    return [
         (
             f"POST /envoy/transfers/42?dry=1 HTTP/1.1\r\nhost: api.example.com\r\n"
             f"content-length: 0\r\nauthorization: Bearer {token}\r\n"
-            f"x-request-id: 3f2504e0-4f89-11d3-9a0c-0305e82c3301\r\n\r\n"
+            f"x-request-id: {REQUEST_ID}\r\n\r\n"
         ).encode()
         for token in tokens
     ]
+
+
+def _native_requests(tokens: Sequence[str]) -> list[bytes]:
+    """The same questions as the native check takes them."""
+    questions = [
+        json.dumps(
+            {
+                "method": "POST",
+                "scheme": "https",
+                "host": "api.example.com",
+                "path": "/transfers/42?dry=1",
+                "headers": {"authorization": [f"Bearer {token}"], "x-request-id": [REQUEST_ID]},
+            }
+        )
+        for token in tokens
+    ]
+    return [
+        (
+            f"POST /v1/check HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(question)}\r\n\r\n{question}"
+        ).encode()
+        for question in questions
+    ]
+
+
+def _cpu_per_request(pid: int, port: int, requests: Sequence[bytes], count: int) -> float:
+    """Send requests over a few kept connections; give the server's CPU microseconds for each."""
     sockets = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
     try:
-        if len(tokens) == 1:
+        if len(requests) == 1:
             _send(sockets, requests, 2_000)  # warm: caches, the interpreter's specialisation
         before = _cpu_seconds(pid)
         _send(sockets, requests, count)
@@ -208,7 +241,7 @@ def _cpu_per_request(pid: int, port: int, tokens: Sequence[str], count: int) -> 
             connection.close()
 
 
-def _send(sockets: list[socket.socket], requests: list[bytes], count: int) -> None:
+def _send(sockets: list[socket.socket], requests: Sequence[bytes], count: int) -> None:
     sent = 0
     while sent < count:
         batch = sockets[: min(len(sockets), count - sent)]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from bridge.config.settings import (
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import Requirement
-from bridge.tokens.settings import ClaimNames, IssuerSettings
+from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
 
 
 def load(directory: Path, text: str) -> Config:
@@ -252,3 +253,66 @@ def test_many_equal_operations_are_reported_once_each_in_seconds(tmp_path: Path)
         load(tmp_path, VALID + line * 3000)
     assert time.monotonic() - started < 20
     assert len(str(refused.value).splitlines()) == 2 * 2999
+
+
+@pytest.mark.parametrize(
+    ("provider", "algorithms", "claims"),
+    [
+        pytest.param(
+            "keycloak", None, ClaimNames(client_id=(("client_id",), ("azp",))), id="keycloak"
+        ),
+        pytest.param("pingone", ("RS256",), ClaimNames(), id="pingone"),
+        pytest.param(
+            "okta", ("RS256",), ClaimNames(scope=(("scp",),), client_id=(("cid",),)), id="okta"
+        ),
+        pytest.param(
+            "entra",
+            ("RS256",),
+            ClaimNames(
+                (("acrs",),), scope=(("scp",), ("roles",)), client_id=(("azp",), ("appid",))
+            ),
+            id="entra",
+        ),
+        pytest.param(
+            "auth0", ("RS256",), ClaimNames(client_id=(("client_id",), ("azp",))), id="auth0"
+        ),
+    ],
+)
+def test_a_provider_presets_what_is_known_of_it(
+    tmp_path: Path, provider: str, algorithms: tuple[str, ...] | None, claims: ClaimNames
+) -> None:
+    settings = load(tmp_path, with_line("issuer", f"provider: {provider}")).issuers[0]
+    usual = load(tmp_path, VALID).issuers[0]
+    assert settings == replace(
+        usual, provider=provider, claims=claims, algorithms=algorithms or usual.algorithms
+    )
+
+
+def test_what_is_written_wins_over_the_preset(tmp_path: Path) -> None:
+    lines = "provider: okta\nalgorithms: [ES256]\nclaims: {scope: scope, acr: x.y}"
+    settings = load(tmp_path, with_line("issuer", lines)).issuers[0]
+    assert settings.algorithms == ("ES256",)
+    assert settings.claims == ClaimNames((("x.y",),), scope=(("scope",),), client_id=(("cid",),))
+
+
+def test_an_issuer_may_name_levels_differently(tmp_path: Path) -> None:
+    lines = 'acr_map: {"2": urn:example:mfa}\ninsufficient_claims: true'
+    settings = load(tmp_path, with_line("issuer", lines)).issuers[0]
+    assert settings.acr_names == AcrNames((("2", "urn:example:mfa"),))
+    assert settings.insufficient_claims
+
+
+def test_many_starred_siblings_of_one_length_load_at_once(tmp_path: Path) -> None:
+    lines = "".join(f"      - {{name: op-{n}, paths: ['/x{n:04}*']}}\n" for n in range(3000))
+    started = time.process_time()
+    assert len(load(tmp_path, VALID + lines).policy.apis[0].operations) == 3002
+    assert time.process_time() - started < 2  # about 0.3 on a laptop
+
+
+def test_many_starred_siblings_that_tie_are_reported_once_each(tmp_path: Path) -> None:
+    lines = "".join(f"      - {{name: op-{n}, paths: ['/a*']}}\n" for n in range(3000))
+    started = time.process_time()
+    with pytest.raises(Exception, match="ties with") as refused:
+        load(tmp_path, VALID + lines)
+    assert time.process_time() - started < 2
+    assert len(str(refused.value).splitlines()) == 2999

@@ -461,7 +461,7 @@ ADVERSARIAL = [
 
 @pytest.mark.parametrize("value", ADVERSARIAL)
 def test_64_kib_made_to_be_slow_take_no_time(value: str) -> None:
-    assert _best_seconds(value) < 0.05
+    assert _best_seconds(value) < 0.25  # far from what anything quadratic takes
 
 
 @pytest.mark.parametrize("body", ["B,", "B a=b,", "B a ,", 'B a="\\b",'])
@@ -472,17 +472,17 @@ def test_as_many_challenges_as_fit_take_time_in_proportion(body: str) -> None:
 
 def test_as_many_parameters_as_fit_take_no_time() -> None:
     params = ",".join(f"{number:x}=1" for number in range(9000))
-    assert _best_seconds(f"B {params}") < 0.1
+    assert _best_seconds(f"B {params}") < 0.5
 
 
 def _best_seconds(value: str) -> float:
-    """The fastest of some runs: another process must not fail the test."""
+    """CPU time of the fastest of some runs: another process must not fail the test."""
     best = 60.0
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.thread_time()
         with contextlib.suppress(ChallengeSyntaxError):
             parse_challenges([value])
-        best = min(best, time.perf_counter() - started)
+        best = min(best, time.thread_time() - started)
     return best
 
 

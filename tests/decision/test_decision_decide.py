@@ -550,3 +550,33 @@ def test_the_row_follows_from_what_is_unmet(requirement: Requirement, token: Acc
     decision = decide_on_token(API, replace(PAY, requirement=requirement), token, NOW)
     expected = Row.STEP_UP if unmet.acr or unmet.max_age else Row.SCOPE if unmet.scopes else Row.MET
     assert (decision.row, decision.unmet) == (expected, unmet)
+
+
+MACHINE = replace(TOKEN, acr=(), auth_time=None, is_machine=True)
+FORBIDDING = replace(API, machine_tokens="forbid")
+
+
+def test_a_machine_is_forbidden_what_only_a_user_can_step_up_to() -> None:
+    assert decide_on_token(FORBIDDING, PAY, MACHINE, NOW) == denial(
+        Row.STEP_UP,
+        403,
+        "insufficient_user_authentication",
+        "machine_token",
+        "A user must authenticate for this, and the access token stands for none",
+        api=FORBIDDING,
+    )._replace(requirement=TRANSFER, unmet=Unmet(acr=True, max_age=True), token=MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("api", "token"),
+    [
+        pytest.param(API, MACHINE, id="a-machine-where-it-is-challenged"),
+        pytest.param(FORBIDDING, WEAK, id="a-user"),
+    ],
+)
+def test_others_are_challenged(api: Api, token: AccessToken) -> None:
+    assert decide_on_token(api, PAY, token, NOW).status == 401
+
+
+def test_a_machine_may_do_what_demands_no_user() -> None:
+    assert decide_on_token(FORBIDDING, ANY_TOKEN, MACHINE, NOW).allow

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from dataclasses import replace
 
 import pytest
 
+from bridge.decision.challenge import parse_challenges
 from bridge.decision.decide import (
     Decision,
     Finding,
@@ -28,6 +30,7 @@ from bridge.policy.operations import Api, Operation
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
+from bridge.tokens.settings import AcrNames
 
 NOW = 1_700_000_000
 MFA, PHR = "urn:example:mfa", "urn:example:phr"
@@ -472,3 +475,53 @@ def test_monitor_mode_notes_a_request_to_no_operation() -> None:
 
 def test_monitor_mode_notes_nothing_on_an_allow() -> None:
     assert upstream_headers(decide_on_token(MONITORED, PAY, TOKEN, NOW), IDENTITY.nobody) == ALICE
+
+
+def test_a_challenge_speaks_the_names_of_the_tokens_issuer() -> None:
+    token = replace(WEAK, acr_names=AcrNames((("2", MFA), ("3", PHR))))
+    response = respond(decide_on_token(PLAIN_API, PAY, token, NOW))
+    assert 'acr_values="2 3"' in dict(response.headers)["www-authenticate"]
+    assert json.loads(response.body)["acr_values"] == "2 3"
+
+
+def test_a_hint_speaks_the_policys_names() -> None:
+    decision = decide_on_token(replace(API, hint_requirements=True), PAY, None, NOW)
+    assert told(decision).acr_values == (MFA, PHR)
+
+
+def test_a_machine_that_is_forbidden_gets_no_challenge() -> None:
+    api = replace(API, machine_tokens="forbid")
+    response = respond(decide_on_token(api, PAY, replace(WEAK, is_machine=True), NOW))
+    assert response.status == 403
+    assert "www-authenticate" not in dict(response.headers)
+    assert json.loads(response.body)["error"] == "insufficient_user_authentication"
+
+
+def test_a_challenge_speaks_entras_dialect_when_asked() -> None:
+    token = replace(WEAK, insufficient_claims=True, acr_names=AcrNames((("c1", MFA),)))
+    response = respond(decide_on_token(PLAIN_API, PAY, token, NOW))
+    challenge = parse_challenges([dict(response.headers)["www-authenticate"]])[0]
+    assert challenge.params["error"] == "insufficient_claims"
+    assert challenge.params["acr_values"] == f"c1 {PHR}"
+    assert challenge.params["max_age"] == "300"
+    assert json.loads(b64decode(challenge.params["claims"])) == {
+        "access_token": {"acrs": {"essential": True, "value": "c1"}}
+    }
+    assert json.loads(response.body)["error"] == "insufficient_user_authentication"
+
+
+@pytest.mark.parametrize(
+    ("requirement", "token"),
+    [
+        pytest.param(Requirement(max_age=300), STALE, id="it-cannot-ask-for-a-fresh-login"),
+        pytest.param(Requirement(("payments:write", "x"), (MFA,)), TOKEN, id="scopes"),
+    ],
+)
+def test_entras_dialect_is_for_step_up_to_an_acr(
+    requirement: Requirement, token: AccessToken
+) -> None:
+    operation = replace(PAY, requirement=requirement)
+    spoken = replace(token, insufficient_claims=True)
+    assert respond(decide_on_token(API, operation, spoken, NOW)) == respond(
+        decide_on_token(API, operation, token, NOW)
+    )

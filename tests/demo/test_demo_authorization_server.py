@@ -394,3 +394,31 @@ async def test_a_minted_token_takes_and_loses_claims(
 
     assert "acr" not in claims
     assert (claims["sub"], claims["dept"]) == ("carol", 7)
+
+
+@pytest.mark.parametrize("path", ["/login", "/second-factor", "/token"])
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        pytest.param("application/x-www-form-urlencoded", b"a=%ff&b=\xff", id="not-utf8"),
+        pytest.param("application/x-www-form-urlencoded; charset=nope", b"a=b", id="charset"),
+        pytest.param("multipart/form-data", b"a=b", id="no-boundary"),
+        pytest.param("multipart/form-data; boundary=x", b"--y\r\n\r\n", id="broken-multipart"),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused(
+    browser: Browser, path: str, content_type: str, body: bytes
+) -> None:
+    headers = {"content-type": content_type}
+    async with browser.session.post(browser.issuer + path, data=body, headers=headers) as response:
+        assert response.status == 400
+
+
+async def test_a_login_at_one_server_outlives_a_login_at_another_on_the_same_host(
+    browser: Browser,
+) -> None:
+    await browser.password(await browser.authorize())
+    async with AuthorizationServer([CLIENT], AUDIENCE) as other:
+        elsewhere = Browser(browser.session, other)
+        await elsewhere.password(await elsewhere.authorize())
+    assert (await browser.authorize()).answer is not None  # still logged in: no page

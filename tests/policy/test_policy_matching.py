@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import sys
+import time
 from collections.abc import Iterable
 from itertools import permutations
 from types import FrameType
@@ -20,6 +21,7 @@ from bridge.policy.matching import Conflict, Match, OperationTrie, PolicyIndex, 
 from bridge.policy.methods import read_method
 from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
 from bridge.policy.paths import read_segments, split_target
+from bridge.policy.templates import Starred, Template, parse_template
 
 
 def api(name: str, base_path: str = "/", hosts: Iterable[str] = (), **more: Any) -> Api:
@@ -130,7 +132,8 @@ BY_PATH = PolicyIndex(
         pytest.param("/A", None, id="case-sensitive"),
         pytest.param("/x/a", None, id="not-at-the-start"),
         pytest.param("//a", None, id="double-slash-first"),
-        pytest.param("/%61", None, id="prefix-is-literal-and-raw"),
+        pytest.param("/x%61", None, id="encoded-elsewhere"),
+        pytest.param("/%41", None, id="encoded-in-another-case"),
         pytest.param("a", None, id="no-leading-slash"),
         pytest.param("/a", "root-of-a", id="the-base-path-itself"),
         pytest.param("/a/", "root-of-a", id="the-base-path-and-a-slash"),
@@ -141,10 +144,78 @@ BY_PATH = PolicyIndex(
         pytest.param("/a/b/c/d", "below", id="below-the-longest"),
         pytest.param("/a/bc", "limits", id="another-at-the-same-depth"),
         pytest.param("/a/b/../bc", "root-of-a", id="dots-are-not-resolved"),
+        pytest.param("/a/%62x", "root-of-a", id="encoded-below-the-base-path"),
+        pytest.param("/a/b/c/%64", "below", id="encoded-below-the-longest"),
     ],
 )
 def test_api_is_found_by_the_literal_prefix_of_the_raw_path(path: str, name: str | None) -> None:
     assert name_found(BY_PATH, "any.example", path) == name
+
+
+def refusal_of_the_api(index: PolicyIndex, host: str, path: str) -> str:
+    with pytest.raises(RequestError) as refused:
+        index.find_api(host, path)
+    assert str(refused.value) == "The request path is ambiguous"
+    return refused.value.reason
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/%61", id="base-path-of-an-api"),
+        pytest.param("/%61/x", id="below-it"),
+        pytest.param("/a%2Fx", id="its-slash"),
+        pytest.param("/a%2fx", id="its-slash-in-lower-case"),
+        pytest.param("/%61%2fb%2fc", id="all-of-it"),
+        pytest.param("/a/%62/c", id="base-path-of-a-longer-api"),
+        pytest.param("/a/b%2Fc/d", id="slash-of-a-longer-api"),
+        pytest.param("/a/%62c/../x", id="whatever-else-is-wrong"),
+        pytest.param("/%61/" + "x" * 8187, id="longest-path"),
+    ],
+)
+def test_path_that_decoded_belongs_to_another_api_is_refused(path: str) -> None:
+    assert refusal_of_the_api(BY_PATH, "any.example", path) == "path_encoded_base_path"
+
+
+def test_encoded_base_path_never_falls_to_a_laxer_api() -> None:
+    lax = PathRules(allow_encoded_slash=True, allow_double_encoding=True)
+    index = PolicyIndex(
+        Policy(
+            (
+                api("lax", path=lax),
+                api("payments", "/payments"),
+                api("of-a-host", "/admin", hosts=["a.example"]),
+            )
+        )
+    )
+    for path in (
+        "/%70ayments/x",
+        "/payments%2Fx",
+        "/%70ayments%2fx",
+        "/%2570ayments/x",
+        "/payments%252Fx",
+    ):
+        assert refusal_of_the_api(index, "h", path) == "path_encoded_base_path", path
+    assert refusal_of_the_api(index, "a.example", "/%61dmin") == "path_encoded_base_path"
+    assert name_found(index, "b.example", "/%61dmin") == "lax"
+    assert name_found(index, "h", "/a%2Fpayments") == "lax"
+    assert name_found(index, "h", "/%50ayments") == "lax"
+
+
+def test_path_that_is_too_long_is_refused_as_that_and_not_decoded() -> None:
+    path = "/%61/" + "x" * 8188
+    assert BY_PATH.find_api("any.example", path) is None
+    with pytest.raises(RequestError) as refused:
+        BY_PATH.find_operation(None, "GET", path)
+    assert refused.value.reason == "path_too_long"
+
+
+def test_doubly_encoded_base_path_is_left_to_the_rule_about_double_encoding() -> None:
+    index = PolicyIndex(Policy((api("root"), api("payments", "/payments"))))
+    root = index.find_api("h", "/%2570ayments")
+    with pytest.raises(RequestError) as refused:
+        index.find_operation(root, "GET", "/%2570ayments")
+    assert refused.value.reason == "path_double_encoding"
 
 
 def test_api_at_the_root_takes_what_no_longer_base_path_has() -> None:
@@ -482,6 +553,18 @@ def test_a_conflict_names_both_places() -> None:
     ]
 
 
+def test_a_template_that_ties_with_several_is_named_once_with_the_first() -> None:
+    candidates = (
+        Operation("a", ("/ab*", "/*bc"), ("GET",)),
+        Operation("b", ("/a*c",), ("PUT",)),
+        Operation("c", ("/a*c",), ("POST", "PUT", "GET", "GET")),
+    )
+    assert find_conflicts(candidates, STRICT_PATH_RULES) == [
+        Conflict(0, 0, 0, 1, "GET"),
+        Conflict(0, 0, 2, 0, "GET"),
+    ]
+
+
 def test_template_that_does_not_parse_is_no_conflict_but_a_problem_of_its_own() -> None:
     candidates = operations(a="GET /a;b", b="GET /a;b")
     assert find_conflicts(candidates, STRICT_PATH_RULES) == []
@@ -586,6 +669,107 @@ def test_the_trie_finds_what_the_spec_says(
         found = trie.find(method, read_segments(path, STRICT_PATH_RULES))
         assert len(expected) <= 1, "a tie that find_conflicts did not see"
         assert ({found.operation.name} if found else set()) == expected, (method, path)
+
+
+def conflicts_pair_by_pair(candidates: tuple[Operation, ...]) -> list[Conflict]:
+    """Compare every template with every earlier one, the first of which counts."""
+    conflicts = []
+    earlier: list[tuple[int, int, Template, Operation]] = []
+    for operation_at, operation in enumerate(candidates):
+        for path_at, path in enumerate(operation.paths):
+            template = parse_template(path)
+            for first_operation, first_path, other, of in earlier:
+                shared = [m for m in of.methods or (None,) if m in (operation.methods or (None,))]
+                if (
+                    shared
+                    and other.specificity == template.specificity
+                    and overlap(other, template)
+                ):
+                    conflicts.append(
+                        Conflict(first_operation, first_path, operation_at, path_at, shared[0])
+                    )
+                    break
+            earlier.append((operation_at, path_at, template, operation))
+    return conflicts
+
+
+def overlap(first: Template, second: Template) -> bool:
+    return all(
+        one.may_match_the_same_as(other)
+        if isinstance(one, Starred) and isinstance(other, Starred)
+        else one == other
+        for one, other in zip(first.segments, second.segments, strict=True)
+    )
+
+
+letters = st.text("ab", max_size=3)
+starred_segments = st.tuples(letters, letters).map("*".join) | st.sampled_from(["a", "{x}", "*b"])
+starred_paths = st.lists(starred_segments, min_size=1, max_size=3).map(
+    lambda segments: "/" + "/".join(segments)
+)
+starred_operations = st.lists(
+    st.tuples(
+        st.lists(starred_paths, min_size=1, max_size=4),
+        st.lists(st.sampled_from(["GET", "PUT"]), max_size=2, unique=True),
+    ),
+    max_size=12,
+).map(
+    lambda drawn: tuple(
+        Operation(str(at), tuple(paths), tuple(methods))
+        for at, (paths, methods) in enumerate(drawn)
+    )
+)
+
+
+@given(candidates=starred_operations | random_operations)
+@settings(max_examples=1000, deadline=None)
+def test_conflicts_are_those_that_a_comparison_of_all_pairs_finds(
+    candidates: tuple[Operation, ...],
+) -> None:
+    assert find_conflicts(candidates, STRICT_PATH_RULES) == conflicts_pair_by_pair(candidates)
+
+
+@given(
+    characters=st.lists(
+        st.tuples(st.sampled_from("/abcA."), st.sampled_from(["{}", "%{:02x}", "%{:02X}"])),
+        max_size=8,
+    )
+)
+@settings(max_examples=500, deadline=None)
+def test_an_api_that_is_found_is_the_one_of_the_decoded_path(
+    characters: list[tuple[str, str]],
+) -> None:
+    raw = "/" + "".join(
+        form.format(ord(character) if "%" in form else character) for character, form in characters
+    )
+    decoded = "/" + "".join(character for character, _ in characters)
+    with contextlib.suppress(RequestError):
+        assert name_found(BY_PATH, "h", raw) == name_found(BY_PATH, "h", decoded)
+
+
+SIBLINGS = range(3000)
+
+
+@pytest.mark.parametrize(
+    ("paths", "conflicts"),
+    [
+        pytest.param([f"/x{n:04}*" for n in SIBLINGS], 0, id="prefixes"),
+        pytest.param([f"/*x{n:04}" for n in SIBLINGS], 0, id="suffixes"),
+        pytest.param([f"/v*/x{n:04}*" for n in SIBLINGS], 0, id="below-one-starred"),
+        pytest.param([f"/x{n:04}*/v*" for n in SIBLINGS], 0, id="above-one-starred"),
+        pytest.param(["/a*"] * 3000, 2999, id="equal"),
+        pytest.param(
+            [f"/*{n:04}b" for n in SIBLINGS] + [f"/{n:04}*b" for n in SIBLINGS], 3000, id="crossed"
+        ),
+    ],
+)
+def test_conflicts_among_thousands_of_siblings_are_found_in_no_time(
+    paths: list[str], conflicts: int
+) -> None:
+    candidates = [Operation(str(at), (path,)) for at, path in enumerate(paths)]
+    started = time.process_time()
+    assert len(find_conflicts(candidates, STRICT_PATH_RULES)) == conflicts
+    assert time.process_time() - started < 2  # a fraction of it; pair by pair it is several
 
 
 @given(candidates=random_operations)

@@ -24,7 +24,7 @@ from bridge.tokens.access_token import (
 )
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import check_audience, check_claims
-from bridge.tokens.settings import ClaimNames, IssuerSettings
+from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
 
 NOW = 1_700_000_000
 SETTINGS = IssuerSettings("https://login.example.com", ("https://api.example.com",))
@@ -185,6 +185,8 @@ def test_scopes_are_a_space_separated_string_or_a_list_of_strings(
         pytest.param(None, False, id="null"),
         pytest.param(float("nan"), False, id="nan"),
         pytest.param(float("-inf"), False, id="infinity"),
+        pytest.param(10**400, False, id="integer-beyond-a-float"),
+        pytest.param(-(10**400), False, id="negative-integer-beyond-a-float"),
         pytest.param([], False, id="list"),
         pytest.param(-1, True, id="negative"),
         pytest.param(1.5, True, id="float"),
@@ -250,6 +252,7 @@ def test_token_without_optional_claims_lacks_them() -> None:
         scopes=frozenset(),
         client_id=None,
         upstream=IDENTITY.of({"iss": "https://login.example.com"}),
+        is_machine=True,
     )
 
 
@@ -297,7 +300,7 @@ def test_claims_at_their_usual_place_do_not_stand_in_for_configured_ones() -> No
     [
         pytest.param({}, None, id="none"),
         pytest.param({"client_id": 1}, None, id="number"),
-        pytest.param({"client_id": None, "azp": "b"}, None, id="null"),
+        pytest.param({"client_id": None, "azp": "b"}, "b", id="null"),
         pytest.param({"client_id": "a"}, "a", id="client-id"),
         pytest.param({"azp": "b"}, "b", id="authorized-party"),
         pytest.param({"client_id": "a", "azp": "b"}, "a", id="client-id-first"),
@@ -348,3 +351,64 @@ def test_whatever_the_claims_are_they_are_read_or_an_invalid_token(
         return
     token = access_token(decoded, aud, settings, IDENTITY)
     find_unmet(Requirement(("a",), ("urn:example:mfa",), 300), token, NOW)
+
+
+MAPPED = IssuerSettings("i", ("a",), acr_names=AcrNames((("2", "mfa"),)))
+
+
+@pytest.mark.parametrize(
+    ("acr", "read_as", "header"),
+    [
+        pytest.param("2", ("mfa",), "mfa", id="mapped"),
+        pytest.param("1", ("1",), "1", id="not-in-the-map"),
+        pytest.param(["1", "2"], ("1", "mfa"), "1 mfa", id="list"),
+        pytest.param(2, (), None, id="number"),
+        pytest.param(None, (), None, id="none"),
+    ],
+)
+def test_acr_is_told_in_the_policys_names(
+    acr: Any, read_as: tuple[str, ...], header: str | None
+) -> None:
+    token = read({**CLAIMS, "acr": acr}, MAPPED)
+    assert token.acr == read_as
+    assert token.acr_names is MAPPED.acr_names
+    assert dict(token.upstream.set).get("x-acr") == header
+    assert ("x-acr" in token.upstream.remove) is (header is None)
+
+
+@pytest.mark.parametrize(
+    ("claims", "is_machine"),
+    [
+        pytest.param({"sub": "alice", "client_id": "app"}, False, id="user"),
+        pytest.param({"sub": "app", "client_id": "app"}, True, id="sub-is-the-client"),
+        pytest.param({"sub": "app", "azp": "app"}, True, id="sub-is-azp"),
+        pytest.param({"sub": "app", "client_id": "app", "acr": "1"}, True, id="whatever-its-acr"),
+        pytest.param(
+            {"sub": "app", "client_id": "app", "auth_time": NOW}, False, id="somebody-authenticated"
+        ),
+        pytest.param({}, True, id="nothing-of-a-user"),
+        pytest.param({"acr": "1"}, False, id="acr-without-sub"),
+        pytest.param({"sub": "x", "idtyp": "app"}, True, id="entra"),
+        pytest.param({"sub": "x", "idtyp": "user"}, False, id="entra-user"),
+        pytest.param({"sub": "x@clients", "gty": "client-credentials"}, True, id="auth0"),
+        pytest.param({"sub": "x", "gty": "password"}, False, id="auth0-user"),
+        pytest.param(
+            {"sub": "x", "acr": "1", "preferred_username": "service-account-app"},
+            True,
+            id="keycloak",
+        ),
+        pytest.param({"sub": "x", "preferred_username": 7}, False, id="odd-user-name"),
+    ],
+)
+def test_a_machine_is_told_by_the_marks_of_its_token(
+    claims: dict[str, Any], is_machine: bool
+) -> None:
+    assert read({"exp": NOW, **claims}).is_machine is is_machine
+
+
+def test_client_id_is_found_where_the_issuer_puts_it() -> None:
+    settings = IssuerSettings("i", ("a",), claims=ClaimNames(client_id=(("cid",), ("azp",))))
+    identity = IdentityHeaders([("x-client", "client_id")])
+    token = access_token({"exp": NOW, "cid": "okta-app"}, ("a",), settings, identity)
+    assert token.client_id == "okta-app"
+    assert token.upstream.set == (("x-client", "okta-app"),)

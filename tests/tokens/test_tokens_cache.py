@@ -147,6 +147,16 @@ def test_a_token_that_is_verified_again_replaces_its_entry() -> None:
     assert len(cache) == 1
 
 
+def test_a_token_that_is_verified_again_costs_no_other_its_place() -> None:
+    cache: TokenCache[str] = TokenCache(3, TTL)
+    for number in (1, 2, 3, 2):
+        cache.add(digest(number), TOKEN, ISSUER, KEY, NOW)
+    assert [number for number in (1, 2, 3) if cache.find(digest(number), NOW)] == [1, 2, 3]
+    for number in (4, 5):  # the one that was verified again is the newest of the three
+        cache.add(digest(number), TOKEN, ISSUER, KEY, NOW)
+    assert [number for number in range(1, 6) if cache.find(digest(number), NOW)] == [2, 4, 5]
+
+
 @given(
     steps=st.lists(
         st.tuples(

@@ -50,6 +50,11 @@ from bridge.tokens import json_strict
         pytest.param(b"18446744073709551616", id="one-over-64-bits"),
         pytest.param(b"-9223372036854775809", id="one-under-64-bits"),
         pytest.param(b"9" * 5000, id="integer-of-5000-digits"),
+        pytest.param(b"[" * 65 + b"]" * 65, id="one-over-the-deepest-list"),
+        pytest.param(b'{"a":' * 65 + b"1" + b"}" * 65, id="one-over-the-deepest-object"),
+        pytest.param(b'[1,{"a":' * 32 + b"[1]" + b"}]" * 32, id="one-over-the-deepest-mixture"),
+        pytest.param(b'["\\u00e9",' + b"[" * 64 + b"]" * 65, id="one-over-beside-an-escape"),
+        pytest.param(b"[" * 900 + b"]" * 900, id="deep-for-us-but-not-for-python"),
         pytest.param(b"[" * 100_000, id="deep-and-open"),
         pytest.param(b"[" * 100_000 + b"]" * 100_000, id="deep-list"),
         pytest.param(b'{"a":' * 50_000 + b"1" + b"}" * 50_000, id="deep-object"),
@@ -79,7 +84,11 @@ def test_text_that_could_mean_two_things_is_refused(raw: bytes) -> None:
         pytest.param(b"-9223372036854775808", -(2**63), id="smallest-of-64-bits"),
         pytest.param(b"1e308", 1e308, id="large-float"),
         pytest.param(b"1.5", 1.5, id="float"),
-        pytest.param(b"[" * 100 + b"]" * 100, None, id="100-deep"),
+        pytest.param(b"[" * 63 + b"]" * 63, None, id="one-below-the-deepest"),
+        pytest.param(b"[" * 64 + b"]" * 64, None, id="deepest-list"),
+        pytest.param(b'{"a":' * 64 + b"1" + b"}" * 64, None, id="deepest-object"),
+        pytest.param(b"[" + b"[]," * 1000 + b"1]", None, id="wide"),
+        pytest.param(b'"' + b"[{" * 1000 + b'"', None, id="brackets-in-a-string"),
     ],
 )
 def test_text_that_means_one_thing_is_read(raw: bytes, value: Any) -> None:
@@ -110,3 +119,12 @@ json_values = st.recursive(
 @settings(deadline=None)
 def test_what_is_written_is_read_back(value: Any, escaped: bool) -> None:
     assert json_strict.loads(json.dumps(value, ensure_ascii=escaped).encode()) == value
+
+
+def test_depth_allowed_does_not_depend_on_how_deep_the_caller_is() -> None:
+    deepest = b"[" * json_strict.MAX_DEPTH + b"]" * json_strict.MAX_DEPTH
+
+    def read_from_below(frames: int) -> Any:
+        return read_from_below(frames - 1) if frames else json_strict.loads(deepest)
+
+    assert read_from_below(500) == json.loads(deepest)

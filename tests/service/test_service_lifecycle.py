@@ -1,0 +1,421 @@
+"""From start to end: ports, sockets, workers, drain, and streams that are closed (spec §2, §3)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from running_bridge import (
+    DOWN_ISSUER,
+    SECONDS,
+    Service,
+    api,
+    bearer,
+    policy,
+    question,
+    with_down_issuer,
+    write_config,
+    write_keys,
+)
+
+from e2e.harness.addresses import Unix
+from e2e.harness.http1 import Connection, Request
+from e2e.harness.issuer import Issuer
+from e2e.harness.tokens import AUDIENCE, SigningKey
+from e2e.harness.waiting import wait_until
+
+ALLOWED = (
+    'stepup_checks_total{api="payments",decision="allow",error="",gateway="native",'
+    'operation="profile"}'
+)
+MISSES = "stepup_token_cache_misses_total"
+
+
+def serve(file: Path) -> list[str]:
+    return [sys.executable, "-m", "bridge", "serve", "--config", str(file)]
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
+@pytest.fixture
+def directory(tmp_path: Path, signing_key: SigningKey) -> Path:
+    write_keys(tmp_path, signing_key)
+    return tmp_path
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    issuer = Issuer()
+    issuer.start()
+    yield issuer
+    issuer.stop()
+
+
+def waiting_policy(issuer: Issuer, **top_level: Any) -> dict[str, Any]:
+    entry = {"issuer": issuer.url, "audiences": [AUDIENCE], "jwks_uri": issuer.jwks_uri}
+    return policy(
+        issuers=[{**entry, "timeout": 2}], apis=[api("payments", issuers=[issuer.url])], **top_level
+    )
+
+
+@contextlib.contextmanager
+def question_in_hand(service: Service, issuer: Issuer) -> Iterator[Future[dict[str, Any]]]:
+    """Ask about a token with an unknown kid: the answer waits for the issuer's time-out."""
+    service.wait_until_ready()
+    issuer.rotate(keep=False)
+    issuer.behaviour = "silent"
+    issuer.fetches.clear()
+    asked = question(authorization=f"Bearer {issuer.mint()}")
+    with ThreadPoolExecutor(1) as pool:
+        in_hand = pool.submit(service.ask, asked)
+        wait_until(lambda: issuer.fetches, seconds=SECONDS, what="a fetch of keys")
+        yield in_hand
+
+
+@pytest.mark.parametrize(
+    ("workers", "name"),
+    [
+        pytest.param(1, signal.SIGTERM, id="sigterm"),
+        pytest.param(1, signal.SIGINT, id="sigint"),
+        pytest.param(2, signal.SIGTERM, id="two-workers"),
+    ],
+)
+def test_drain_finishes_the_question_in_hand_and_ends_readiness(
+    directory: Path, issuer: Issuer, workers: int, name: signal.Signals
+) -> None:
+    with Service(directory, waiting_policy(issuer, workers=workers)) as service:
+        with question_in_hand(service, issuer) as in_hand:
+            service.process.signal(name)
+            service.wait_for_event("drain_started")
+            readiness = service.page("/readyz")
+            assert readiness.status == 503
+            assert json.loads(readiness.body)["missing"]["drain"] == "under way"
+            assert service.page("/healthz").status == 200
+            assert "stepup_checks_total" in service.page("/metrics").body.decode()
+            assert service.page("/").status == 200
+            with pytest.raises(ConnectionError):
+                service.ask(question())
+            assert not in_hand.done()
+            assert in_hand.result(SECONDS)["response"]["status"] == 503
+        assert service.process.stop() == 0
+        told = [json.loads(line)["event"] for line in service.stdout().splitlines()]
+        assert [event for event in told if event in ("drain_started", "service_stopped")] == [
+            "drain_started",
+            "service_stopped",
+        ]
+        assert service.stderr() == ""
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_drain_ends_at_its_time_out(directory: Path, issuer: Issuer, seconds: int) -> None:
+    document = waiting_policy(issuer, drain_timeout=seconds)
+    document["issuers"][0]["timeout"] = 30
+    with Service(directory, document) as service, question_in_hand(service, issuer) as in_hand:
+        started = time.monotonic()
+        assert service.process.stop() == 0
+        assert seconds <= time.monotonic() - started < 10
+        assert isinstance(in_hand.exception(SECONDS), AssertionError)  # no answer
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("listener", ["authz", "admin"])
+def test_port_taken_is_one_line_and_status_1(
+    directory: Path, service: Service, workers: int, listener: str
+) -> None:
+    listen = {"authz": "127.0.0.1:0", "admin": "127.0.0.1:0"}
+    taken = str(getattr(service, listener))
+    document = policy(listen={**listen, listener: taken}, workers=workers)
+    done = subprocess.run(
+        serve(write_config(directory / "bridge.yaml", document)),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == f"stepup-bridge: cannot listen on {taken}: address already in use\n"
+    assert done.stdout == ""
+    assert service.ask(question())["allow"] is False  # whose port it is still answers
+
+
+def test_host_without_an_address_is_one_line_and_status_1(directory: Path) -> None:
+    listen = {"authz": "nowhere.invalid:1", "admin": "127.0.0.1:0"}
+    file = write_config(directory / "bridge.yaml", policy(listen=listen))
+    done = subprocess.run(serve(file), capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("stepup-bridge: cannot listen on nowhere.invalid:1: ")
+    assert done.stderr.count("\n") == 1
+
+
+def unix_policy(directory: Path) -> dict[str, Any]:
+    return policy(listen={"authz": f"unix:{directory}/authz.sock", "admin": "127.0.0.1:0"})
+
+
+def test_unix_socket_is_listened_on_and_removed_at_the_end(directory: Path) -> None:
+    with Service(directory, unix_policy(directory)) as service:
+        assert service.authz == Unix(directory / "authz.sock")
+        assert service.challenge().startswith('Bearer realm="payments"')
+        taken = subprocess.run(
+            serve(service.file), capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+        assert taken.returncode == 1
+        assert taken.stderr == (
+            f"stepup-bridge: cannot listen on unix:{directory}/authz.sock: in use\n"
+        )
+        assert service.challenge().startswith('Bearer realm="payments"')
+    assert not (directory / "authz.sock").exists()
+
+
+def test_unix_socket_that_a_dead_process_left_is_taken_over(directory: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(directory / "authz.sock"))
+    with Service(directory, unix_policy(directory)) as service:
+        assert service.challenge().startswith('Bearer realm="payments"')
+
+
+def test_file_in_the_place_of_a_unix_socket_is_left_alone(directory: Path) -> None:
+    (directory / "authz.sock").write_text("precious")
+    file = write_config(directory / "bridge.yaml", unix_policy(directory))
+    done = subprocess.run(serve(file), capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert (directory / "authz.sock").read_text() == "precious"
+    assert stat.S_ISREG((directory / "authz.sock").stat().st_mode)
+
+
+def test_worker_that_starts_slowly_is_waited_for(directory: Path, tmp_path: Path) -> None:
+    """However often somebody asks in the meantime."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys, time\nif 'bridge.service.worker' in sys.orig_argv:\n    time.sleep(3)\n"
+    )
+    environment = {"PYTHONPATH": str(tmp_path)}
+    with Service(directory, policy(workers=2), environment=environment) as service:
+        service.wait_until_ready()
+        assert list(service.events("worker_exited")) == []
+
+
+@pytest.fixture(scope="module")
+def two_workers(
+    tmp_path_factory: pytest.TempPathFactory, signing_key: SigningKey
+) -> Iterator[Service]:
+    directory = tmp_path_factory.mktemp("workers")
+    write_keys(directory, signing_key)
+    with Service(directory, policy(workers=2)) as started:
+        started.wait_until_ready()
+        yield started
+
+
+def ask_each_worker(service: Service, asked: dict[str, Any]) -> int:
+    """Ask until every worker has verified the question's token; give how often."""
+    before = service.metric(MISSES)
+    for count in range(1, 500):
+        assert service.ask(asked)["allow"] is True
+        if count % 10 == 0 and service.metric(MISSES) == before + 2:
+            return count
+    raise AssertionError("one worker gets all the connections")
+
+
+def test_metrics_are_those_of_all_workers_added_up(
+    two_workers: Service, signing_key: SigningKey
+) -> None:
+    before = two_workers.samples()
+    count = ask_each_worker(two_workers, question(authorization=bearer(signing_key)))
+    after = two_workers.samples()
+    assert after[ALLOWED] == before.get(ALLOWED, 0) + count
+    hits = "stepup_token_cache_hits_total"
+    assert after[hits] == before[hits] + count - 2
+    entries = "stepup_token_cache_entries"
+    assert after[entries] == before[entries] + 2
+    loads = 'stepup_config_loads_total{outcome="ok"}'
+    assert after[loads] == 1
+    assert after['stepup_check_seconds_count{gateway="native"}'] >= count
+
+
+def test_both_workers_take_a_new_configuration(two_workers: Service) -> None:
+    def realms() -> set[str]:
+        return {two_workers.challenge().split('"')[1] for _ in range(40)}
+
+    write_config(two_workers.file, policy(workers=2, apis=[api("payments", realm="second")]))
+    two_workers.process.signal(signal.SIGHUP)
+    wait_until(lambda: realms() == {"second"}, seconds=SECONDS, what="the new realm everywhere")
+    write_config(two_workers.file, policy(workers=2))
+    wait_until(lambda: realms() == {"payments"}, seconds=SECONDS, what="the old realm everywhere")
+    assert two_workers.readiness()["ready"] is True
+
+
+def test_worker_that_hangs_is_missed_until_it_goes_on(two_workers: Service) -> None:
+    workers = children_of(two_workers.pid)
+    hung = min(workers)
+    os.kill(hung, signal.SIGSTOP)
+    try:
+        assert two_workers.readiness()["missing"] == {"workers": "1 of 2 answer"}
+        assert two_workers.page("/metrics").status == 200
+    finally:
+        os.kill(hung, signal.SIGCONT)
+    two_workers.wait_until_ready()
+    assert children_of(two_workers.pid) == workers
+
+
+def test_killed_worker_is_replaced_and_no_counter_falls(two_workers: Service) -> None:
+    two_workers.ask(question())
+    before = two_workers.samples()
+    workers = children_of(two_workers.pid)
+    assert len(workers) == 2
+    killed = min(workers)
+    exits = len(list(two_workers.events("worker_exited")))
+
+    os.kill(killed, signal.SIGKILL)
+
+    event = two_workers.wait_for_event("worker_exited", exits + 1)
+    assert (event["level"], event["code"]) == ("error", -signal.SIGKILL)
+    assert two_workers.ask(question())["allow"] is False  # the other one answers
+    missing = two_workers.readiness()["missing"]
+    assert missing["workers"] == "1 of 2 answer"
+    assert two_workers.page("/readyz").status == 503
+    two_workers.wait_until_ready()
+    replaced = children_of(two_workers.pid)
+    assert len(replaced) == 2
+    assert killed not in replaced
+    after = two_workers.samples()
+    for sample, value in before.items():
+        if "_total" in sample or "_count" in sample:
+            assert after[sample] >= value, sample
+
+
+def test_workers_end_with_their_parent(directory: Path) -> None:
+    """Also when it had no chance to tell them."""
+    with Service(directory, policy(workers=2)) as service:
+        service.wait_until_ready()
+        workers = children_of(service.pid)
+        service.process.kill()
+        wait_until(
+            lambda: not any(Path(f"/proc/{worker}/cmdline").exists() for worker in workers),
+            seconds=SECONDS,
+            what="the workers' end",
+        )
+
+
+def test_missing_keys_make_unready_and_say_whose(directory: Path, signing_key: SigningKey) -> None:
+    with Service(directory, with_down_issuer(policy())) as service:
+        wait_until(
+            lambda: service.readiness()["missing"] == {"keys": {DOWN_ISSUER: "file_unreadable"}},
+            seconds=SECONDS,
+            what="readiness to lack only one issuer",
+        )
+        assert service.page("/readyz").status == 503
+        response = service.ask(
+            question(
+                path="/down/profile",
+                authorization=bearer(SigningKey.generate(), issuer=DOWN_ISSUER),
+            )
+        )["response"]
+        assert response["status"] == 503
+        assert json.loads(response["body"])["error"] == "temporarily_unavailable"
+        headers = dict(response["headers"])
+        assert int(headers["retry-after"]) >= 1
+        assert "www-authenticate" not in headers
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("how", ["closed-at-start", "reader-gone"])
+def test_nobody_need_read_the_log(directory: Path, workers: int, how: str) -> None:
+    file = write_config(
+        directory / "bridge.yaml",
+        {**unix_policy(directory), "workers": workers, "drain_timeout": 1},
+    )
+    errors = directory / "stderr"
+    with errors.open("wb") as stderr:
+        if how == "closed-at-start":
+            command = ["sh", "-c", 'exec "$@" >&-', "sh", *serve(file)]
+            process = subprocess.Popen(command, stderr=stderr)
+        else:
+            reader, writer = os.pipe()
+            process = subprocess.Popen(serve(file), stdout=writer, stderr=stderr)
+            os.close(reader)
+            os.close(writer)
+    try:
+        address = Unix(directory / "authz.sock")
+        raw = Request("GET", "/envoy/payments/health", "api.test").raw()
+        wait_until(address.path.exists, seconds=SECONDS, what="the socket")
+        for _ in range(20):
+            with Connection(address) as connection:
+                reply = connection.exchange(raw)
+                assert reply is not None
+                assert reply.status == 200
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+    assert errors.read_text() == ""
+
+
+DEFECT = "s3cret-of-a-client"
+
+
+@pytest.mark.parametrize(
+    ("status", "mode"),
+    [
+        pytest.param(503, "enforce", id="enforce"),
+        pytest.param(403, "enforce", id="another-status"),
+        pytest.param(503, "monitor", id="monitor"),
+    ],
+)
+def test_defect_in_the_checker_ends_as_an_issuers_fault(
+    directory: Path, status: int, mode: str
+) -> None:
+    """Row 8: nobody is let in, nobody is sent to log in, and the exception's text is not told."""
+    script = directory / "defect.py"
+    script.write_text(
+        "from bridge.service.check import Checker\n"
+        "async def check(self, request, now):\n"
+        f"    raise RuntimeError({DEFECT!r})\n"
+        "Checker.check = check\n"
+        "from bridge.cli import main\n"
+        "raise SystemExit(main())\n"
+    )
+    document = policy(unavailable_status=status, apis=[api("payments", mode=mode)])
+    with Service(directory, document, command=(str(script),)) as service:
+        answer = service.ask(question(path=f"/payments/health?{DEFECT}"))
+        body = (
+            '{"error":"temporarily_unavailable",'
+            '"error_description":"The access token cannot be verified at the moment"}'
+        )
+        assert answer == {
+            "allow": False,
+            "operation": None,
+            "response": {
+                "status": status,
+                "headers": [
+                    ["cache-control", "no-store"],
+                    ["content-type", "application/json"],
+                    ["retry-after", "1"],
+                ],
+                "body": body,
+            },
+        }
+        reply = service.send(Request("GET", "/envoy/payments/health", "api.test"))
+        assert (reply.status, reply.body.decode()) == (status, body)
+        failed = service.wait_for_event("check_failed", 2)
+        assert failed["type"] == "RuntimeError"
+        assert any(place.endswith(" check") for place in failed["place"])
+        decided = service.wait_for_event("check_decided", 2)
+        assert (decided["decision"], decided["status"]) == ("deny", status)
+        assert decided["reason"] == "check_failed"
+        labels = 'api="",decision="deny",error="temporarily_unavailable",gateway="envoy"'
+        assert service.metric(f'stepup_checks_total{{{labels},operation=""}}') == 1
+        pages = [service.page(page).body.decode() for page in ("/", "/metrics", "/readyz")]
+        assert DEFECT not in "".join([service.process.output(), *pages])

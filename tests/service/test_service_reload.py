@@ -1,0 +1,247 @@
+"""A changed configuration takes over, a broken one changes nothing (spec §3, Reload)."""
+
+from __future__ import annotations
+
+import html
+import shutil
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from running_bridge import (
+    SECONDS,
+    Service,
+    api,
+    bearer,
+    policy,
+    question,
+    write_config,
+    write_keys,
+)
+
+from e2e.harness.tokens import SigningKey
+from e2e.harness.waiting import wait_until
+
+OK = 'stepup_config_loads_total{outcome="ok"}'
+REFUSED = 'stepup_config_loads_total{outcome="refused"}'
+LOADED_AT = "stepup_config_loaded_timestamp_seconds"
+
+
+def with_realm(realm: str, **top_level: Any) -> dict[str, Any]:
+    return policy(apis=[api("payments", realm=realm)], **top_level)
+
+
+def wait_for_realm(service: Service, realm: str) -> None:
+    wait_until(lambda: f'realm="{realm}"' in service.challenge(), seconds=SECONDS, what=realm)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory, signing_key: SigningKey) -> Path:
+    made = tmp_path_factory.mktemp("reload")
+    write_keys(made, signing_key)
+    return made
+
+
+@pytest.fixture(scope="module")
+def started(directory: Path) -> Iterator[Service]:
+    with Service(directory, with_realm("first")) as service:
+        service.wait_until_ready()
+        yield service
+
+
+@pytest.fixture
+def reloaded(started: Service) -> Service:
+    """The module's service, back at its first configuration."""
+    write_config(started.file, with_realm("first"))
+    started.process.signal(signal.SIGHUP)
+    wait_for_realm(started, "first")
+    wait_until(
+        lambda: not started.readiness()["config"]["refused"], seconds=SECONDS, what="a good load"
+    )
+    return started
+
+
+def test_renamed_file_takes_over(reloaded: Service) -> None:
+    before = reloaded.samples()
+    write_config(reloaded.file, with_realm("renamed"))
+    wait_for_realm(reloaded, "renamed")
+    after = reloaded.samples()
+    assert after[OK] == before[OK] + 1
+    assert after[REFUSED] == before[REFUSED]
+    assert after[LOADED_AT] > before[LOADED_AT]
+
+
+def test_file_written_in_place_takes_over(reloaded: Service) -> None:
+    reloaded.file.write_text(yaml.safe_dump(with_realm("in-place")))
+    wait_for_realm(reloaded, "in-place")
+
+
+def test_sighup_loads_an_unchanged_file(reloaded: Service) -> None:
+    loads = reloaded.metric(OK)
+    reloaded.process.signal(signal.SIGHUP)
+    wait_until(lambda: reloaded.metric(OK) == loads + 1, seconds=SECONDS, what="a load")
+    assert reloaded.process.running
+
+
+def test_file_that_is_touched_only_keeps_the_verified_tokens(
+    reloaded: Service, signing_key: SigningKey
+) -> None:
+    asked = question(authorization=bearer(signing_key))
+    assert reloaded.ask(asked)["allow"] is True
+    hits, loads = reloaded.metric("stepup_token_cache_hits_total"), reloaded.metric(OK)
+    reloaded.process.signal(signal.SIGHUP)
+    wait_until(lambda: reloaded.metric(OK) == loads + 1, seconds=SECONDS, what="a load")
+    assert reloaded.ask(asked)["allow"] is True
+    assert reloaded.metric("stepup_token_cache_hits_total") == hits + 1
+
+
+BROKEN = [
+    pytest.param("version: 1\napis: [{}]\nunknown: true\n", "bridge.yaml:3: unknown: ", id="keys"),
+    pytest.param("apis: [\n", "bridge.yaml:", id="no-yaml"),
+    pytest.param("", "bridge.yaml: is empty", id="empty"),
+    pytest.param("\x00\x01\x02", "bridge.yaml:1: ", id="binary"),
+]
+
+
+@pytest.mark.parametrize(("text", "problem"), BROKEN)
+def test_broken_file_changes_nothing_and_is_told(
+    reloaded: Service, signing_key: SigningKey, text: str, problem: str
+) -> None:
+    before = reloaded.samples()
+    write_config(reloaded.file, text)
+    reloaded.process.signal(signal.SIGHUP)
+    readiness = wait_until(
+        lambda: reloaded.readiness()["config"]["refused"] and reloaded.readiness(),
+        seconds=SECONDS,
+        what="the refusal",
+    )
+    assert readiness["ready"] is True
+    assert reloaded.page("/readyz").status == 200
+    problems = readiness["config"]["problems"]
+    assert any(problem in told for told in problems)
+    logged = list(reloaded.events("config_refused"))[-1]
+    assert (logged["level"], logged["problems"]) == ("error", problems)
+    after = reloaded.samples()
+    assert after[REFUSED] >= before[REFUSED] + 1
+    assert (after[OK], after[LOADED_AT]) == (before[OK], before[LOADED_AT])
+    assert reloaded.ask(question(authorization=bearer(signing_key)))["allow"] is True
+    assert 'realm="first"' in reloaded.challenge()
+    assert html.escape(problems[0]) in reloaded.page("/").body.decode()
+
+
+def test_file_that_is_gone_changes_nothing_and_is_seen_when_it_is_back(reloaded: Service) -> None:
+    reloaded.file.unlink()
+    problem = wait_until(
+        lambda: reloaded.readiness()["config"]["problems"], seconds=SECONDS, what="the refusal"
+    )
+    assert problem == [f"{reloaded.file}: cannot be read: No such file or directory"]
+    assert 'realm="first"' in reloaded.challenge()
+    write_config(reloaded.file, with_realm("back"))
+    wait_for_realm(reloaded, "back")
+    assert reloaded.readiness()["config"]["problems"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "settings"),
+    [
+        pytest.param(
+            {"listen": {"authz": "127.0.0.1:1", "admin": "127.0.0.1:2"}},
+            ["listen_authz", "listen_admin"],
+            id="listen",
+        ),
+        pytest.param({"workers": 2}, ["workers"], id="workers"),
+        pytest.param({"drain_timeout": "3s"}, ["drain_timeout"], id="drain-timeout"),
+        pytest.param({"log": {"level": "error"}}, ["log"], id="log"),
+    ],
+)
+def test_what_needs_a_restart_says_so_at_each_load(
+    reloaded: Service, change: dict[str, Any], settings: list[str]
+) -> None:
+    for count, realm in enumerate(("one", "two"), start=1):
+        said = len(list(reloaded.events("config_needs_restart")))
+        write_config(reloaded.file, with_realm(realm, **change))
+        reloaded.process.signal(signal.SIGHUP)
+        wait_for_realm(reloaded, realm)
+        last = reloaded.wait_for_event("config_needs_restart", said + len(settings))
+        assert last["level"] == "warning", count
+        told = list(reloaded.events("config_needs_restart"))[said:]
+        assert [event["setting"] for event in told] == settings
+
+
+def test_replaced_key_file_retires_the_tokens_that_its_keys_verified(
+    reloaded: Service, directory: Path, signing_key: SigningKey
+) -> None:
+    asked = question(authorization=bearer(signing_key))
+    assert reloaded.ask(asked)["allow"] is True
+    other = SigningKey.generate()
+    try:
+        write_keys(directory, other)
+        wait_until(
+            lambda: reloaded.ask(asked)["allow"] is False, seconds=SECONDS, what="the other key"
+        )
+        assert reloaded.ask(asked)["response"]["status"] == 401
+        assert reloaded.ask(question(authorization=bearer(other)))["allow"] is True
+
+        (directory / "keys.json").write_text("no keys")
+        state = wait_until(
+            lambda: reloaded.readiness()["issuers"][0]["error"] and reloaded.readiness(),
+            seconds=SECONDS,
+            what="the broken key file",
+        )
+        assert state["issuers"][0]["error"] == "no_usable_key_set"
+        assert state["ready"] is True
+        assert reloaded.ask(question(authorization=bearer(other)))["allow"] is True
+    finally:
+        write_keys(directory, signing_key)
+    wait_until(lambda: reloaded.ask(asked)["allow"], seconds=SECONDS, what="the first key")
+
+
+def test_swapped_symbolic_link_takes_over(tmp_path: Path, signing_key: SigningKey) -> None:
+    """Kubernetes swaps a directory's link: neither the file nor its name ever change."""
+    for name, realm in (("v1", "first"), ("v2", "second")):
+        (tmp_path / name).mkdir()
+        write_keys(tmp_path / name, signing_key)
+        write_config(tmp_path / name / "bridge.yaml", with_realm(realm))
+    (tmp_path / "data").symlink_to("v1")
+    (tmp_path / "bridge.yaml").symlink_to("data/bridge.yaml")
+    (tmp_path / "keys.json").symlink_to("data/keys.json")
+    with Service(tmp_path, None) as service:
+        service.wait_until_ready()
+        assert 'realm="first"' in service.challenge()
+        (tmp_path / "next").symlink_to("v2")
+        (tmp_path / "next").replace(tmp_path / "data")
+        wait_for_realm(service, "second")
+        shutil.rmtree(tmp_path / "v1")
+        assert service.ask(question(authorization=bearer(signing_key)))["allow"] is True
+        assert service.readiness()["config"]["refused"] is False
+
+
+def test_defect_while_loading_does_not_end_the_watch(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    write_keys(tmp_path, signing_key)
+    script = tmp_path / "defect.py"
+    script.write_text(
+        "from bridge.service import runtime\n"
+        "load = runtime.load_config\n"
+        "def load_config(file):\n"
+        "    if 'broken' in file.read_text():\n"
+        "        raise ValueError('s3cret')\n"
+        "    return load(file)\n"
+        "runtime.load_config = load_config\n"
+        "from bridge.cli import main\n"
+        "raise SystemExit(main())\n"
+    )
+    with Service(tmp_path, with_realm("first"), command=(str(script),)) as service:
+        service.wait_until_ready()
+        write_config(service.file, with_realm("broken"))
+        service.process.signal(signal.SIGHUP)
+        assert service.wait_for_event("unexpected_error")["type"] == "ValueError"
+        assert service.readiness()["config"]["refused"] is True
+        assert 'realm="first"' in service.challenge()
+        write_config(service.file, with_realm("second"))
+        wait_for_realm(service, "second")
+        assert "s3cret" not in service.process.output()
