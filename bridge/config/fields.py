@@ -146,6 +146,9 @@ Address = Annotated[str, AfterValidator(_address), _text_schema("(unix:.+|.+:[0-
 Name = Annotated[str, AfterValidator(values.name), _text_schema(values.NAME_PATTERN)]
 Text = Annotated[str, AfterValidator(values.plain_text), WithJsonSchema(_TEXT_SCHEMA)]
 FileName = Annotated[str, AfterValidator(values.plain_text), WithJsonSchema(_TEXT_SCHEMA)]
+VariableName = Annotated[
+    str, AfterValidator(values.variable_name), _text_schema(values.VARIABLE_PATTERN)
+]
 Realm = Annotated[str, AfterValidator(values.realm), _text_schema("[ -~]+")]
 ScopeToken = Annotated[
     str, AfterValidator(values.scope_token), _text_schema(values.SCOPE_TOKEN_PATTERN)
@@ -153,6 +156,12 @@ ScopeToken = Annotated[
 Url = Annotated[str, AfterValidator(addresses.url), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://.+")]
 Resource = Annotated[
     str, AfterValidator(addresses.resource), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://.+")
+]
+Origin = Annotated[
+    str, AfterValidator(addresses.origin), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+/?")
+]
+RedisUrl = Annotated[
+    str, AfterValidator(addresses.redis_url_without_password), _text_schema("(rediss?|unix)://.+")
 ]
 Method = Annotated[str, AfterValidator(values.method), _text_schema(values.METHOD_PATTERN)]
 Host = Annotated[str, AfterValidator(addresses.host), WithJsonSchema(_TEXT_SCHEMA)]

@@ -45,6 +45,8 @@ class Status:
         }
         if without_keys:
             missing["keys"] = without_keys
+        if self.report.replay_store_needed and self.report.replay_store_error is not None:
+            missing["dpop_replay_store"] = self.report.replay_store_error
         return missing
 
 
@@ -94,6 +96,7 @@ def _readiness(status: Status) -> web.Response:
             }
             for state in status.report.key_sets
         ],
+        "dpop_replay_store": {"error": status.report.replay_store_error},
         "config": {
             "loaded_timestamp": status.report.config_loaded_timestamp,
             "refused": bool(status.report.config_problems),

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Protocol
 
-from bridge.errors import ProofError, ReplayStoreError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.operations import Api
 from bridge.tokens.access_token import AccessToken
@@ -14,8 +12,6 @@ from bridge.tokens.credentials import Credentials
 from bridge.tokens.dpop import UsedProof, check_proof, read_proof
 from bridge.tokens.dpop_settings import DpopSettings
 from bridge.tokens.nonce import Nonces
-from bridge.tokens.replay import ReplayMemory, replay_key
-from bridge.tokens.replay_redis import ReplayRedis
 
 
 class Binding(Protocol):
@@ -97,58 +93,8 @@ class SenderBinding:
         await self._used.claim(proof, self._settings, now)
 
 
-class ProofMemory:
-    """Remembers used proofs, in Redis or in this process.
-
-    Attributes:
-        outcomes: How many claims ended how, for the metrics.
-
-    Args:
-        memory: Of this process.
-        redis: Of all processes; None: this process is the only one.
-    """
-
-    def __init__(self, memory: ReplayMemory, redis: ReplayRedis | None) -> None:
-        self._memory = memory
-        self._redis = redis
-        self.outcomes: Counter[str] = Counter()
-
-    def use(self, redis: ReplayRedis | None) -> None:
-        """Take another Redis, or none."""
-        self._redis = redis
+class UnusedProofs:
+    """Takes every proof as fresh and remembers none: `explain` must not use one up."""
 
     async def claim(self, proof: UsedProof, settings: DpopSettings, now: int) -> None:
-        """Use a proof.
-
-        Raises:
-            ProofError: It was used before, or so long ago that it cannot be told.
-            ReplayStoreError: Redis does not answer, or the memory is full.
-        """
-        key = replay_key(proof.jkt, proof.jti)
-        if self._redis is None:
-            self._settle(self._memory.claim(key, proof.iat, now))
-            return
-        try:
-            # Other replicas' clocks may be behind.
-            fresh = await self._redis.claim(key, settings.lifetime + settings.leeway)
-        except ReplayStoreError:
-            self.outcomes["error"] += 1
-            if settings.on_error == "refuse":
-                raise
-            # The operator prefers to let it pass; what this process itself remembers still counts.
-            if self._memory.claim(key, proof.iat, now) == "replayed":
-                self._settle("replayed")
-            return
-        self._settle("fresh" if fresh else "replayed")
-
-    def _settle(self, outcome: str) -> None:
-        self.outcomes[outcome] += 1
-        match outcome:
-            case "fresh":
-                return
-            case "replayed":
-                raise ProofError("replay", "dpop_proof_replayed")
-            case "forgotten":
-                raise ProofError("replay", "dpop_proof_older_than_memory")
-            case _:
-                raise ReplayStoreError("replay_memory_full")
+        """Do nothing."""

@@ -12,17 +12,22 @@ from typing import Any, Self
 from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import ConfigError
+from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
+from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import KeySetState, Report
+from bridge.service.start import Start
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.keys import FetchReport, KeySet, KeySource
+from bridge.tokens.nonce import Nonces
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
 
 _POLL_SECONDS = 0.5
 _DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
+_UNSHARED = "dpop.replay needs a Redis until the restart: several workers are running"
 _SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
 
 
@@ -32,14 +37,25 @@ class Runtime:
     Args:
         config: A good configuration to begin with.
         log: Where events go.
+        start: What this process shares with others; None: there are none.
+        proofs: Where used DPoP proofs are remembered; None: as the configuration says.
     """
 
-    def __init__(self, config: Config, log: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Any,
+        start: Start | None = None,
+        proofs: UsedProofs | None = None,
+    ) -> None:
         self.tally = Report()
         self.checker: Checker
         self._config = config
         self._started_with = config
         self._log = log
+        self._start = Start() if start is None else start
+        self._own_proofs = ProofMemory(int(time.time()), log)
+        self._proofs = self._own_proofs if proofs is None else proofs
         self._fetcher = Fetcher()
         self._issuers: dict[str, Issuer] = {}
         self._verifier: TokenVerifier | None = None
@@ -65,6 +81,7 @@ class Runtime:
             await asyncio.wait([self._watching])
         for keys in {issuer.keys for issuer in self._issuers.values()}:
             await keys.stop()
+        await self._own_proofs.stop()
         await self._fetcher.__aexit__(kind, error, traceback)
 
     def report(self) -> Report:
@@ -75,6 +92,10 @@ class Runtime:
             report.token_cache_hits += hits
             report.token_cache_misses += misses
         report.token_cache_entries = len(self._cache)
+        report.dpop_proofs = self._own_proofs.outcomes
+        report.dpop_proofs_remembered = len(self._own_proofs)
+        report.replay_store_error = self._own_proofs.error
+        report.replay_store_needed = self._own_proofs.on_error == "refuse"
         report.key_sets = [
             KeySetState(name, len(keys.keys), keys.error, keys.age_seconds)
             for name, keys in ((name, issuer.keys) for name, issuer in self._issuers.items())
@@ -113,6 +134,9 @@ class Runtime:
             config = await asyncio.to_thread(load_config, self._config.file)
         except ConfigError as error:
             self._refuse([problem.render(error.file) for problem in error.problems])
+            return
+        if self._start.processes > 1 and takes_dpop(config) and config.dpop.redis_url is None:
+            self._refuse([f"{config.file}: {_UNSHARED}"])
             return
         for setting in _SET_AT_START:
             if getattr(config, setting) != getattr(self._started_with, setting):
@@ -153,7 +177,13 @@ class Runtime:
         if self._verifier is not None:
             self.report()  # takes the old verifier's counts
         verifier = TokenVerifier(issuers, self._cache)
-        checker = Checker(config, verifier)
+        if self._proofs is self._own_proofs:
+            await self._own_proofs.take_over(config)
+        nonces = None
+        if config.dpop.nonce == "required":
+            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
+        binding = SenderBinding(config.dpop, nonces, self._proofs)
+        checker = Checker(config, verifier, binding)
         self._verifier, self._issuers, self._config = verifier, issuers, config
         self.checker = checker
         self.tally.config_loads["ok"] += 1

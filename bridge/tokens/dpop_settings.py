@@ -36,3 +36,6 @@ class DpopSettings:
     def lifetime(self) -> int:
         """How long a proof can be used, seconds: from `leeway` before its `iat` to its end."""
         return self.iat_window + 2 * self.leeway
+
+
+DEFAULT_DPOP = DpopSettings()

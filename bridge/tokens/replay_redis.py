@@ -100,7 +100,7 @@ class ReplayRedis:
                 if self.error is not None:  # those that were open may all be dead
                     await self._client.connection_pool.disconnect(inuse_connections=False)
                 async with asyncio.timeout(self._timeout_seconds):
-                    await self._client.execute_command("PING")
+                    await self._client.ping()
             except Exception as fault:
                 self._change(_name(fault))
             else:
