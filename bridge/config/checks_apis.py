@@ -26,7 +26,6 @@ def check_apis(root: Place) -> Iterator[Problem]:
         if issuers is not None:
             yield from _check_known_issuers(api, issuers)
         yield from _check_sender_constraint(api)
-        yield from _check_sender_constraint(api)
         operations = api.items("operations")
         yield from _check_names(operations)
         yield from _check_paths(operations, _path_rules(api))
@@ -95,18 +94,7 @@ def _check_known_issuers(api: Place, known: dict[str, None]) -> Iterator[Problem
 
 
 def _check_sender_constraint(api: Place) -> Iterator[Problem]:
-    """A proof names the URI of its request, which no header that a client sends can tell us."""
-    place = api.child("sender_constraint")
-    if place is None or place.text not in TAKES_DPOP:
-        return
-    if not api.has("external_origin") and not api.has("resource"):
-        yield place.problem(
-            "needs external_origin or resource: the htu of DPoP proofs is compared with it"
-        )
-
-
-def _check_sender_constraint(api: Place) -> Iterator[Problem]:
-    """A proof names the URI of its request, which no header that a client sends can tell us."""
+    """Demand an origin for DPoP. A proof names its URI, which no header of a client tells."""
     place = api.child("sender_constraint")
     if place is None or place.text not in TAKES_DPOP:
         return

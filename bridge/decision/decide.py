@@ -145,7 +145,7 @@ def decide_on_token(
     finding: Finding,
     now: int,
     unavailable_status: int = 503,
-    scheme: Scheme | None = "bearer",
+    scheme: Scheme | None = None,
 ) -> Decision:
     """Rows 6 to 12: what the credentials are worth.
 
@@ -154,7 +154,7 @@ def decide_on_token(
         finding: What became of the credentials.
         now: Current time, epoch seconds.
         unavailable_status: Status of row 8.
-        scheme: By which the credentials were presented, for the challenge.
+        scheme: By which the credentials were presented, for the challenge; None: ambiguous.
 
     Spec: RFC 6750 §3.1, RFC 9470 §3.
     """

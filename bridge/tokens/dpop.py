@@ -173,6 +173,21 @@ def check_proof(
     return UsedProof(jkt, jti, iat)
 
 
+def describe_proof(values: Sequence[str]) -> dict[str, Any]:
+    """Show what of a proof helps to understand a decision, unverified."""
+    match = COMPACT.fullmatch(values[0].strip(" \t")) if len(values) == 1 else None
+    if match is None:
+        return {"format": "not one JWT"}
+    try:
+        header, claims = _read_object(match[1]), _read_object(match[2])
+    except ProofError:
+        return {"format": "malformed JWT"}
+    jwk = header.get("jwk")
+    shown = {name: header.get(name) for name in ("typ", "alg")}
+    shown["jkt"] = thumbprint(jwk) if isinstance(jwk, dict) else None
+    return shown | {name: claims.get(name) for name in ("htm", "htu", "iat", "ath")}
+
+
 def thumbprint(jwk: dict[str, Any]) -> str | None:
     """Compute the SHA-256 thumbprint of a key; None where a member that it needs is malformed.
 
@@ -209,7 +224,7 @@ def _read_header(encoded: str) -> _Header:
     key, algorithms = read_public_key(jwk)
     if jkt is None or key is None or not algorithms or _is_costly(key):
         raise ProofError("jwk", "dpop_jwk_not_usable")
-    if alg not in algorithms or jwk.get("alg", alg) != alg:
+    if not isinstance(alg, str) or alg not in algorithms or jwk.get("alg", alg) != alg:
         raise ProofError("alg", "dpop_alg_not_of_key")
     return _Header(alg, jkt, key)
 
