@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from dataclasses import replace
 from typing import Any
 
@@ -287,9 +288,6 @@ HUGE_MODULUS = {**RSA.jwk, "n": base64url(((1 << 8200) + 1).to_bytes(1026, "big"
     ],
 )
 def test_faulty_header_is_refused(header: dict[str, Any], check_: str, reason: str) -> None:
-    if isinstance(header.get("alg", ""), list):
-        with pytest.raises((ProofError, TypeError)):
-            check(proof(ProofSpec(header=header)))
     assert refusal(proof(ProofSpec(header=header))) == (check_, reason)
 
 
@@ -422,7 +420,7 @@ def test_malleable_signature_is_the_same_proof() -> None:
     """With `(r, n - s)` an ECDSA proof has a second spelling: it must not count as a second one."""
     text = proof()
     head, _, encoded = text.rpartition(".")
-    raw = bytes(__import__("base64").urlsafe_b64decode(encoded + "=="))
+    raw = urlsafe_b64decode(encoded + "==")
     order = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
     flipped = raw[:32] + (order - int.from_bytes(raw[32:], "big")).to_bytes(32, "big")
     twin = f"{head}.{base64url(flipped)}"

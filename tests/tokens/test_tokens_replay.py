@@ -1,4 +1,4 @@
-"""Used proofs are refused for as long as they could be accepted, and no memory grows without end."""
+"""Used proofs are refused while they could be accepted, and no memory grows without end."""
 
 from __future__ import annotations
 
