@@ -29,7 +29,7 @@ IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/ke
 
 .PHONY: help
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-10s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(STAMPS)/run ## create .venv with stepup-bridge in it (PYTHON=python3.12: with that one)
@@ -73,6 +73,15 @@ coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure ro
 .PHONY: e2e
 e2e: $(STAMPS)/dev ## the end-to-end suite on real Envoys, minutes (ARGS='-k envoy-1.40')
 	$(BIN)/pytest e2e $(ARGS)
+
+.PHONY: e2e-images
+e2e-images: $(STAMPS)/dev ## the images of the container tests, from packages, into the Docker engine that answers
+	$(BIN)/python -m e2e.images
+
+# E2E_ENGINE=required: what cannot run is a failure here, not skipped.
+.PHONY: e2e-docker
+e2e-docker: $(STAMPS)/dev ## e2e-images and the container tests; as root it starts an engine, and stops it
+	e2e/images/with-engine sh -c '$(BIN)/python -m e2e.images && E2E_ENGINE=required $(BIN)/pytest e2e/test_containers.py $(ARGS)'
 
 .PHONY: lua
 lua: kong ## the same as `make kong`

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from running_bridge import Service, policy, write_keys
 
+from e2e.harness.issuer import Issuer
 from e2e.harness.tokens import SigningKey
 
 
@@ -23,3 +24,12 @@ def service(tmp_path_factory: pytest.TempPathFactory, signing_key: SigningKey) -
     with Service(directory, policy()) as started:
         started.wait_until_ready()
         yield started
+
+
+@pytest.fixture
+def issuer() -> Iterator[Issuer]:
+    """An authorization server that publishes its keys, and misbehaves on demand."""
+    issuer = Issuer()
+    issuer.start()
+    yield issuer
+    issuer.stop()

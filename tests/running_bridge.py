@@ -105,6 +105,7 @@ class Service:
         file: Where it is written to instead.
         command: What runs instead of `python -m bridge`, before `serve --config FILE`.
         environment: Further variables.
+        listening: Where it listens by its configuration, for a log that cannot be read as JSON.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Service:
         file: Path | None = None,
         command: Sequence[str] = ("-m", "bridge"),
         environment: Mapping[str, str] | None = None,
+        listening: tuple[Address, Address] | None = None,
     ) -> None:
         self.file = file or directory / "bridge.yaml"
         if document is not None:
@@ -122,6 +124,12 @@ class Service:
         full = (sys.executable, *command, "serve", "--config", str(self.file))
         self.process = Process("bridge", full, directory)
         self.process.start(environment)
+        self.authz: Address
+        self.admin: Address
+        if listening is not None:
+            self.authz, self.admin = listening
+            wait_until(self._is_healthy, seconds=SECONDS, what="/healthz")
+            return
         wait_until(self._has_started, seconds=SECONDS, what="service_started")
         started = next(self.events("service_started"))
         self.pid: int = started["pid"]
@@ -142,6 +150,13 @@ class Service:
     def _has_started(self) -> bool:
         assert self.process.running, f"the bridge ended:\n{self.process.output()}"
         return any(self.events("service_started"))
+
+    def _is_healthy(self) -> bool:
+        assert self.process.running, f"the bridge ended:\n{self.process.output()}"
+        try:
+            return self.page("/healthz").status == 200
+        except OSError:
+            return False
 
     def stdout(self) -> str:
         return self.process.outputs[0].read_text()
@@ -209,4 +224,4 @@ def _address(text: str) -> Address:
     if text.startswith("unix:"):
         return Unix(Path(text.removeprefix("unix:")))
     host, _, port = text.rpartition(":")
-    return Tcp(int(port), host)
+    return Tcp(int(port), host.strip("[]"))

@@ -265,7 +265,7 @@ def test_every_problem_of_a_configuration_is_a_line_with_its_place(
 def test_good_configuration_is_told_so(cli: Cli) -> None:
     done = cli("check-config", EXAMPLE)
     assert (done.code, done.stderr) == (ALLOWED, "")
-    assert done.stdout == f"{EXAMPLE}: good: 2 issuers, 1 APIs, 5 operations\n"
+    assert done.stdout == f"{EXAMPLE}: good: 3 issuers, 1 APIs, 5 operations\n"
 
 
 # schema

@@ -201,9 +201,9 @@ def _decide_unverified(
             denial = _deny(Row.INVALID_TOKEN, reason, text, api, operation)
             error: ErrorCode = "invalid_dpop_proof" if nonce is None else "use_dpop_nonce"
             return denial._replace(error=error, nonce=nonce)
-        case TokenError(reason=reason):
-            text = _TOKEN_EXPIRED if reason == "token_expired" else _TOKEN_INVALID
-            return _deny(Row.INVALID_TOKEN, reason, text, api, operation)
+        case invalid:
+            text = _TOKEN_EXPIRED if invalid.reason == "token_expired" else _TOKEN_INVALID
+            return _deny(Row.INVALID_TOKEN, invalid.reason, text, api, operation)
 
 
 def decide_unavailable(unavailable_status: int) -> Decision:

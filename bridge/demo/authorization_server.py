@@ -1,6 +1,6 @@
 """A small authorization server that does what RFC 9470 §5 asks of one. For the demo and for tests.
 
-It has users whose passwords are on its login page, keeps all in memory and listens on loopback:
+It has users whose passwords are on its login page, keeps all in memory and is known on loopback:
 nothing to put in front of people. It issues access tokens (RFC 9068), and ID tokens with the scope
 `openid`. No refresh tokens, no client secrets, no consent page.
 """
@@ -49,7 +49,8 @@ class AuthorizationServer:
         clients: Who may ask.
         audience: `aud` of the access tokens (RFC 9068 §3).
         users: Who can log in.
-        port: On loopback; a free one where it is taken or 0.
+        port: A free one where it is taken or 0.
+        host: Where to listen; the issuer is on loopback all the same.
         clock: Current time, epoch seconds.
 
     Attributes:
@@ -64,6 +65,7 @@ class AuthorizationServer:
         *,
         users: Sequence[User] = (ALICE, BOB),
         port: int = 0,
+        host: str = HOST,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.issuer = ""
@@ -72,12 +74,13 @@ class AuthorizationServer:
         self._audience = audience
         self._users = users
         self._port = port
+        self._host = host
         self._clock = clock
         self._grants = Grants()
         self._running = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        listener = listening_socket(self._port)
+        listener = listening_socket(self._port, self._host)
         self.issuer = f"http://{HOST}:{port_of(listener)}"
         interaction = Interaction(self.issuer, self._clients, self._users, self._grants, self._now)
         app = web.Application(client_max_size=_MAX_FORM_BYTES)

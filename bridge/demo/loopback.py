@@ -1,4 +1,4 @@
-"""Listening on loopback, and nowhere else."""
+"""Listening on loopback; elsewhere only where a container says so."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from aiohttp import web
 HOST = "127.0.0.1"
 
 
-def listening_socket(port: int) -> socket.socket:
+def listening_socket(port: int, host: str = HOST) -> socket.socket:
     """Listen on a port, or on a free one where it is taken or 0."""
     try:
-        return _listen(port)
+        return _listen(port, host)
     except OSError:
-        return _listen(0)
+        return _listen(0, host)
 
 
 def port_of(listener: socket.socket) -> int:
@@ -28,7 +28,7 @@ def port_of(listener: socket.socket) -> int:
 def usable_port(port: int) -> int:
     """Give the port if a child could listen on it now, else 0: let the child choose."""
     try:
-        _listen(port).close()
+        _listen(port, HOST).close()
     except OSError:
         return 0
     return port
@@ -47,12 +47,12 @@ async def serving(app: web.Application, listener: socket.socket) -> AsyncIterato
         listener.close()
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(port: int, host: str) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         # Right after another run its connections are still in TIME_WAIT.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen(128)
     except OSError:
         listener.close()

@@ -5,12 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 
+from bridge.demo.oauth import Client
+
 AUDIENCE = "https://bank.example.com"
 REALM = "bank"
 READ_SCOPE = "accounts:read"
 WRITE_SCOPE = "payments:write"
 
+_SCOPES = (READ_SCOPE, WRITE_SCOPE, "openid")
+STORY_CLIENT = Client("demo-story", ("http://127.0.0.1/story",), _SCOPES)
+"""The client that the story plays."""
+
 _TEMPLATE = Path(__file__).with_name("bridge.yaml")
+
+
+def page_client(origin: str) -> Client:
+    """Register the browser page; its `redirect_uri` is its origin and a slash."""
+    return Client("demo-page", (f"{origin}/",), _SCOPES)
 
 
 def bridge_yaml(*, authz_port: int, admin_port: int, issuer: str, max_age_seconds: int) -> str:

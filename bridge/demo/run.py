@@ -11,6 +11,7 @@ from pathlib import Path
 
 from bridge.demo.errors import DemoError
 from bridge.demo.oauth import ALICE
+from bridge.demo.policy import STORY_CLIENT
 from bridge.demo.stage import Ports, Stage
 from bridge.demo.story import play
 
@@ -33,14 +34,21 @@ def run_demo(*, once: bool) -> int:
         the story was interrupted.
     """
     try:
-        return asyncio.run(_until_told(_demo(once=once), interrupted=1 if once else 0))
+        return asyncio.run(until_told(_demo(once=once), interrupted=1 if once else 0))
     except DemoError as error:
         print(f"stepup-bridge demo: {error}", file=sys.stderr)
         return 1
 
 
-async def _until_told(work: Coroutine[None, None, None], *, interrupted: int) -> int:
-    """Work until it is done or a signal says to stop; the work cleans up either way."""
+async def until_told(work: Coroutine[None, None, None], *, interrupted: int) -> int:
+    """Work until it is done or a signal says to stop; the work cleans up either way.
+
+    Args:
+        interrupted: The exit code after a signal.
+
+    Returns:
+        The exit code.
+    """
     task = asyncio.ensure_future(work)
     told = False
 
@@ -68,7 +76,7 @@ async def _demo(*, once: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="stepup-demo-") as directory:
         async with Stage(Path(directory), ports, STORY_MAX_AGE_SECONDS) as stage:
             _print_addresses(stage)
-            story = play(stage.gateway, stage.issuer, stage.story_client, STORY_MAX_AGE_SECONDS)
+            story = play(stage.gateway, stage.issuer, STORY_CLIENT, STORY_MAX_AGE_SECONDS)
             await stage.children.watch(story)
             print("\nThe story went as it should.", flush=True)
             if not once:

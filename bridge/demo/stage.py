@@ -18,13 +18,11 @@ from bridge.demo.authorization_server import AuthorizationServer
 from bridge.demo.children import Child, Children
 from bridge.demo.envoy import envoy_command, envoy_yaml, find_envoy
 from bridge.demo.loopback import HOST, listening_socket, port_of, serving, usable_port
-from bridge.demo.oauth import Client
 from bridge.demo.page import PageSettings, page_app
-from bridge.demo.policy import AUDIENCE, READ_SCOPE, WRITE_SCOPE, bridge_yaml
+from bridge.demo.policy import AUDIENCE, READ_SCOPE, STORY_CLIENT, bridge_yaml, page_client
 from bridge.demo.sample_api import sample_api
 
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=2)
-_SCOPES = (READ_SCOPE, WRITE_SCOPE, "openid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,6 @@ class Stage:
         addresses: By what is there, in the order to show them.
         gateway: Where Envoy is.
         issuer: Where the authorization server is.
-        story_client: The client that the story plays.
         children: The processes: bridge and Envoy.
 
     Raises:
@@ -62,7 +59,6 @@ class Stage:
         self.gateway = ""
         self.issuer = ""
         self.children = Children(directory)
-        self.story_client = Client("demo-story", ("http://127.0.0.1/story",), _SCOPES)
         self._directory = directory
         self._ports = ports
         self._max_age = max_age_seconds
@@ -108,9 +104,9 @@ class Stage:
             # Another demo is there, perhaps about to start its children: no race for their ports.
             self._ports = Ports()
         page_origin = f"http://{HOST}:{port_of(page_socket)}"
-        page_client = Client("demo-page", (f"{page_origin}/",), _SCOPES)
+        page = page_client(page_origin)
         server = AuthorizationServer(
-            [page_client, self.story_client], AUDIENCE, port=self._ports.authorization_server
+            [page, STORY_CLIENT], AUDIENCE, port=self._ports.authorization_server
         )
         self.issuer = (await starting.enter_async_context(server)).issuer
         api_socket = listening_socket(self._ports.api)
@@ -118,9 +114,7 @@ class Stage:
         await starting.enter_async_context(self.children)
         await self._start_bridge()
         await self._start_envoy(envoy, port_of(api_socket), page_origin)
-        settings = PageSettings(
-            page_origin, self.gateway, self.issuer, page_client.client_id, READ_SCOPE
-        )
+        settings = PageSettings(page_origin, self.gateway, self.issuer, page.client_id, READ_SCOPE)
         await starting.enter_async_context(serving(page_app(settings), page_socket))
         self.addresses = {
             "page": f"{page_origin}/",

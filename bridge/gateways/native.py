@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from bridge.decision.decide import Decision
-from bridge.decision.response import denial_response, upstream_headers
+from bridge.decision.response import Response, denial_response, upstream_headers
 from bridge.errors import BridgeError
 from bridge.gateways.check_request import HEADERS_READ, CheckRequest, check_request
 from bridge.tokens import json_strict
@@ -21,9 +22,11 @@ MAX_QUESTION_BYTES = 256 * 1024
 _STRING_MEMBERS = ("method", "scheme", "host", "path")
 _REQUIRED_MEMBERS = (*_STRING_MEMBERS, "headers")
 _CERTIFICATE = "client_certificate_sha256"
+_required_members = itemgetter(*_REQUIRED_MEMBERS)
 _KNOWN_MEMBERS = frozenset({*_REQUIRED_MEMBERS, _CERTIFICATE})
 _ONLY_STRINGS = frozenset({str})
 _SHA256_HEX = re.compile(r"[0-9A-Fa-f]{64}")
+_JSON = (("content-type", "application/json"),)
 # What may be told of a member that nobody knows: no dots and not long, so that no JWT fits in.
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
@@ -68,20 +71,26 @@ def read_question(raw: bytes) -> CheckRequest:
         raise _text_fault(raw, fault) from None
     if not isinstance(question, dict):
         raise QuestionError("", "must be a JSON object")
-    _check_members(question)
-    for name in _STRING_MEMBERS:
-        if not isinstance(question[name], str):
+    if not question.keys() <= _KNOWN_MEMBERS:
+        name = next(name for name in question if name not in _KNOWN_MEMBERS)
+        unknown = "must have no members but those described"
+        raise _fault_at("", name, "must not be there", unknown)
+    try:
+        *strings, headers = _required_members(question)
+    except KeyError as missing:
+        raise QuestionError("", f"must have the member {missing.args[0]}") from None
+    for name, value in zip(_STRING_MEMBERS, strings, strict=True):
+        if not isinstance(value, str):
             raise QuestionError(f"/{name}", "must be a string")
-    headers = _read_headers(question["headers"])
     certificate = None
     if _CERTIFICATE in question:
         certificate = question[_CERTIFICATE]
         if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
             raise QuestionError(f"/{_CERTIFICATE}", "must be 64 hexadecimal digits")
         certificate = certificate.lower()
-    return check_request(
-        "native", question["method"], (question["host"],), question["path"], headers, certificate
-    )
+    method, _, host, path = strings
+    read = _read_headers(headers)
+    return check_request("native", method, (host,), path, read, certificate)
 
 
 def _read_headers(headers: Any) -> _JsonHeaders:
@@ -142,17 +151,6 @@ def _first_duplicate(members: _Members) -> str | None:
     return None
 
 
-def _check_members(question: dict[str, Any]) -> None:
-    for name in question:
-        if name not in _KNOWN_MEMBERS:
-            raise _fault_at(
-                "", name, "must not be there", "must have no members but those described"
-            )
-    for name in _REQUIRED_MEMBERS:
-        if name not in question:
-            raise QuestionError("", f"must have the member {name}")
-
-
 def _fault_at(parent: str, name: str, detail: str, detail_of_parent: str) -> QuestionError:
     """Point to a member; to its parent where the name must not be told.
 
@@ -164,7 +162,7 @@ def _fault_at(parent: str, name: str, detail: str, detail_of_parent: str) -> Que
     return QuestionError(parent, detail_of_parent)
 
 
-def answer(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -> bytes:
+def reply(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -> Response:
     """Write the decision as JSON.
 
     Args:
@@ -184,7 +182,8 @@ def answer(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -
             "headers": response.headers,
             "body": response.body,
         }
-    return orjson.dumps(document)
+    # All ASCII: names of the configuration, and what stands in headers.
+    return Response(200, _JSON, orjson.dumps(document).decode())
 
 
 def problem(fault: QuestionError) -> bytes:

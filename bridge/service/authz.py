@@ -92,8 +92,7 @@ class AuthzHandler:
         except native.QuestionError as fault:
             return web.Response(status=400, body=native.problem(fault), headers=_PROBLEM)
         decision = await self._decide(question)
-        answer = native.answer(decision, question, self._runtime.checker.nobody)
-        return web.Response(body=answer, headers=_JSON)
+        return Reply(native.reply(decision, question, self._runtime.checker.nobody))
 
     def _answer_openapi(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):

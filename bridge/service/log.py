@@ -88,7 +88,8 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
     stream = stream or sys.stdout.buffer
     renderer: Any = structlog.processors.JSONRenderer(separators=(",", ":"))
     if settings.format == "console":
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty())
+        # repr: a claim must not talk to the terminal
+        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), repr_native_str=True)
     lazy = structlog.wrap_logger(
         _LineLogger(stream),
         processors=[

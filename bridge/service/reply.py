@@ -48,7 +48,9 @@ class Reply(web.StreamResponse):
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError
-        transport.write(_serialize(self._answer, self._connection()).encode("ascii"))
+        body = self._answer.body.encode()
+        head = _head(self.status, self._answer.headers, len(body), self._connection())
+        transport.write(head.encode("ascii") + body)
 
     def _connection(self) -> str:
         """Say what becomes of the connection where its version does not say so (RFC 9112 §9.3)."""
@@ -57,15 +59,14 @@ class Reply(web.StreamResponse):
         return "" if self._request.version >= HttpVersion11 else "connection: keep-alive\r\n"
 
 
-def _serialize(answer: Response, connection: str) -> str:
-    lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
-    head = "".join(lines)
-    if head.count("\n") != len(lines) or head.count("\r") != len(lines):
+def _head(status: int, headers: tuple[tuple[str, str], ...], length: int, connection: str) -> str:
+    lines = [f"{name}: {value}\r\n" for name, value in headers]
+    fields = "".join(lines)
+    if fields.count("\n") != len(lines) or fields.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
-    body = answer.body
     return (
-        f"{_status_line(answer.status)}{head}content-length: {len(body)}\r\n"
-        f"date: {_http_date(int(time.time()))}\r\nserver: stepup-bridge\r\n{connection}\r\n{body}"
+        f"{_status_line(status)}{fields}content-length: {length}\r\n"
+        f"date: {_http_date(int(time.time()))}\r\nserver: stepup-bridge\r\n{connection}\r\n"
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 import bridge
-from bridge.config.settings import Config
+from bridge.config.settings import Config, TcpAddress
 from bridge.service.admin import Status, admin_app
 from bridge.service.log import open_log
 from bridge.service.sockets import listening_socket
@@ -97,4 +97,4 @@ async def _listening(app: web.Application, listener: socket.socket) -> AsyncIter
 def _address(listener: socket.socket) -> str:
     """Tell where a socket listens, with the port that the system chose for 0."""
     name = listener.getsockname()
-    return f"unix:{name}" if isinstance(name, str) else f"{name[0]}:{name[1]}"
+    return f"unix:{name}" if isinstance(name, str) else str(TcpAddress(name[0], name[1]))

@@ -240,18 +240,18 @@ def test_a_file_with_ten_thousand_operations_loads_in_seconds(tmp_path: Path) ->
         "        require: {scopes: [a], max_age: 5m}\n"
         for i in range(10_000)
     )
-    started = time.monotonic()
+    started = time.process_time()
     config = load(tmp_path, VALID + operations)
-    assert time.monotonic() - started < 20  # about 2 on a laptop
+    assert time.process_time() - started < 20  # about 2 on a laptop
     assert len(config.policy.apis[0].operations) == 10_002
 
 
 def test_many_equal_operations_are_reported_once_each_in_seconds(tmp_path: Path) -> None:
     line = "      - {name: a, paths: [/a]}\n"
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(Exception, match="ties with") as refused:
         load(tmp_path, VALID + line * 3000)
-    assert time.monotonic() - started < 20
+    assert time.process_time() - started < 20
     assert len(str(refused.value).splitlines()) == 2 * 2999
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from bridge.demo.errors import DemoError
 from bridge.demo.oauth import ALICE
+from bridge.demo.policy import STORY_CLIENT
 from bridge.demo.stage import Ports, Stage
 from bridge.demo.story import play
 
@@ -181,7 +182,7 @@ def test_a_child_that_dies_ends_the_demo_with_one_line(
 async def test_a_story_that_differs_says_what(tmp_path: Path) -> None:
     async with Stage(tmp_path, Ports(), 4) as stage:
         with pytest.raises(DemoError) as difference:
-            await play(stage.gateway, stage.issuer, stage.story_client, 5)
+            await play(stage.gateway, stage.issuer, STORY_CLIENT, 5)
 
     text = str(difference.value)
     assert text.startswith("the story differs: www-authenticate: wanted 'Bearer realm=")
@@ -234,4 +235,4 @@ async def test_the_bridge_takes_over_another_max_age_while_it_runs(tmp_path: Pat
         await stage.change_max_age(60)
 
         with pytest.raises(DemoError, match=r"""wanted .*max_age="5".*came .*max_age="60"""):
-            await play(stage.gateway, stage.issuer, stage.story_client, 5)
+            await play(stage.gateway, stage.issuer, STORY_CLIENT, 5)

@@ -25,9 +25,9 @@ from bridge.gateways.check_request import CheckRequest
 from bridge.gateways.native import (
     MAX_QUESTION_BYTES,
     QuestionError,
-    answer,
     problem,
     read_question,
+    reply,
 )
 from bridge.policy.operations import Api, Operation
 from bridge.policy.requirement import Requirement
@@ -320,7 +320,7 @@ TOKEN = AccessToken(
 
 def test_allow_says_the_operation_and_what_to_set_and_remove() -> None:
     decision = decide_on_token(API, PAY, TOKEN, NOW)
-    assert json.loads(answer(decision, REQUEST, IDENTITY.nobody)) == {
+    assert json.loads(reply(decision, REQUEST, IDENTITY.nobody).body) == {
         "allow": True,
         "operation": "payments.create-transfer",
         "upstream": {
@@ -338,7 +338,7 @@ def test_allow_says_the_operation_and_what_to_set_and_remove() -> None:
 
 def test_allow_in_monitor_mode_tells_the_upstream() -> None:
     decision = decide_on_token(replace(API, mode="monitor"), PAY, replace(TOKEN, acr=()), NOW)
-    assert json.loads(answer(decision, REQUEST, IDENTITY.nobody))["upstream"] == {
+    assert json.loads(reply(decision, REQUEST, IDENTITY.nobody).body)["upstream"] == {
         "set": {
             "x-stepup-subject": "alice",
             "x-stepup-would-deny": "insufficient_user_authentication",
@@ -350,7 +350,7 @@ def test_allow_in_monitor_mode_tells_the_upstream() -> None:
 def test_denial_says_the_operation_and_the_clients_response() -> None:
     decision = decide_on_token(API, PAY, replace(TOKEN, auth_time=None), NOW)
     request = REQUEST._replace(cross_origin=True)
-    assert json.loads(answer(decision, request, IDENTITY.nobody)) == {
+    assert json.loads(reply(decision, request, IDENTITY.nobody).body) == {
         "allow": False,
         "operation": "payments.create-transfer",
         "response": {
@@ -391,7 +391,7 @@ def test_denial_says_the_operation_and_the_clients_response() -> None:
     ],
 )
 def test_operation_is_named_with_its_api_or_null(decision: Decision, name: str | None) -> None:
-    assert json.loads(answer(decision, REQUEST, IDENTITY.nobody))["operation"] == name
+    assert json.loads(reply(decision, REQUEST, IDENTITY.nobody).body)["operation"] == name
 
 
 MONITORED = replace(API, mode="monitor")
@@ -430,21 +430,21 @@ def test_every_gateway_gives_the_same_answer(
     decision: Decision, method: str, cross_origin: bool
 ) -> None:
     request = REQUEST._replace(method=method, cross_origin=cross_origin)
-    native = json.loads(answer(decision, request, IDENTITY.nobody))
-    reply = envoy.reply(decision, request, IDENTITY.nobody)
-    assert native["allow"] is (reply.status == 200)
+    native = json.loads(reply(decision, request, IDENTITY.nobody).body)
+    other = envoy.reply(decision, request, IDENTITY.nobody)
+    assert native["allow"] is (other.status == 200)
     if native["allow"]:
-        *identity, (remove, names) = reply.headers
+        *identity, (remove, names) = other.headers
         assert remove == "x-envoy-auth-headers-to-remove"
         assert native["upstream"] == {"set": dict(identity), "remove": names.split(", ")}
-        assert reply.body == ""
+        assert other.body == ""
     else:
         assert native["response"] == {
-            "status": reply.status,
-            "headers": [list(header) for header in reply.headers],
-            "body": reply.body,
+            "status": other.status,
+            "headers": [list(header) for header in other.headers],
+            "body": other.body,
         }
-        assert (reply.body == "") is (method == "HEAD")
+        assert (other.body == "") is (method == "HEAD")
 
 
 @pytest.mark.parametrize(

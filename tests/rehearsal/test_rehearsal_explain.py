@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ from running_bridge import (
     MFA,
     PHR,
     PWD,
+    SECONDS,
     Service,
     api,
     bearer,
@@ -27,7 +31,9 @@ from running_bridge import (
 )
 
 from bridge.cli import main
-from e2e.harness.tokens import SigningKey, TokenSpec, unsigned
+from e2e.harness.issuer import Issuer
+from e2e.harness.tokens import AUDIENCE, SigningKey, TokenSpec, unsigned
+from e2e.harness.waiting import wait_until
 
 NOW = 1_800_000_000
 GOOD = {"sub": "alice", "acr": MFA, "auth_age": 30, "scope": "payments:write"}
@@ -156,6 +162,24 @@ def test_document_of_a_denial(explain: Explain) -> None:
             },
         },
         {"step": "credentials", "outcome": "present"},
+        {
+            "step": "issuer",
+            "outcome": "configured",
+            "issuer": ISSUER,
+            "provider": None,
+            "audiences": ["https://api.test"],
+            "algorithms": ["RS256", "PS256", "ES256", "EdDSA"],
+            "token_type": "any",
+            "id_token_claims": "refuse",
+            "claims": {
+                "acr": [["acr"]],
+                "auth_time": [["auth_time"]],
+                "scope": [["scope"], ["scp"]],
+                "client_id": [["client_id"]],
+            },
+            "acr_map": {},
+            "insufficient_claims": False,
+        },
         {
             "step": "token",
             "outcome": "verified",
@@ -441,6 +465,44 @@ def test_text_for_people_tells_each_step_and_the_response(
     ):
         assert line in lines
     assert any(line.startswith("    www-authenticate: Bearer realm=") for line in lines)
+
+
+def with_issuer(directory: Path, issuer: Issuer) -> Path:
+    entry = {"issuer": issuer.url, "audiences": [AUDIENCE], "timeout": 30}
+    document = policy(issuers=[entry], apis=[api("payments", issuers=[issuer.url])])
+    return write_config(directory / "bridge.yaml", document)
+
+
+def test_keys_are_fetched_as_the_service_would(
+    explain: Explain, tmp_path: Path, issuer: Issuer
+) -> None:
+    file = with_issuer(tmp_path, issuer)
+    document = explain(token=issuer.mint(), file=file)
+    assert (document["decision"], issuer.fetches[-1]) == ("allow", "/realms/test/keys")
+    issuer.behaviour = "error"
+    assert explain(token=issuer.mint(), file=file)["status"] == 503
+
+
+def test_interruption_while_waiting_for_keys_is_no_traceback(
+    tmp_path: Path, issuer: Issuer
+) -> None:
+    issuer.behaviour = "silent"
+    (tmp_path / "token").write_text(issuer.mint())
+    command = [sys.executable, "-m", "bridge", "explain", "--method", "GET"]
+    command += ["--config", str(with_issuer(tmp_path, issuer)), "--token", str(tmp_path / "token")]
+    process = subprocess.Popen(
+        [*command, "--url", f"https://{HOST}{PROFILE}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        wait_until(lambda: issuer.fetches, seconds=SECONDS, what="a fetch")
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=SECONDS) == (b"", b"")
+        assert process.returncode == 130
+    finally:
+        process.kill()
+        process.communicate()
 
 
 # the service gives the same answer

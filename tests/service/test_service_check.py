@@ -141,8 +141,8 @@ MALFORMED = [
     pytest.param(b"\xff\x00", "", id="binary"),
     pytest.param(b"[]", "", id="list"),
     pytest.param(encoded()[:-1], "", id="cut-off"),
-    pytest.param(encoded()[:-1] + b',"path":"/payments/health"}', "", id="duplicate-member"),
-    pytest.param(encoded(extra=1), "", id="unknown-member"),
+    pytest.param(encoded()[:-1] + b',"path":"/payments/health"}', "/path", id="duplicate-member"),
+    pytest.param(encoded(extra=1), "/extra", id="unknown-member"),
     pytest.param(encoded(method=None), "/method", id="method-null"),
     pytest.param(encoded(path=["/"]), "/path", id="path-list"),
     pytest.param(encoded(host=7), "/host", id="host-number"),
@@ -208,6 +208,16 @@ def test_chunked_question_is_read_and_bounded(service: Service) -> None:
 
     assert service.send(chunked(encoded())).status == 200
     assert_problem(service.send(chunked(padded(LIMIT_BYTES + 1))), "")
+
+
+@pytest.mark.parametrize(
+    "line", [b"Content-Encoding: gzip", b"Content-Type: text/plain", b"Expect: 100-continue"]
+)
+def test_question_is_read_as_it_is_whatever_its_headers_say(service: Service, line: bytes) -> None:
+    body = encoded()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\n%b\r\nContent-Length: %d\r\n\r\n"
+    reply = service.send(head % (line, len(body)) + body)
+    assert reply.status == 200
 
 
 def test_body_that_does_not_arrive_is_not_waited_for(service: Service) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -57,14 +58,6 @@ def directory(tmp_path: Path, signing_key: SigningKey) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def issuer() -> Iterator[Issuer]:
-    issuer = Issuer()
-    issuer.start()
-    yield issuer
-    issuer.stop()
-
-
 def waiting_policy(issuer: Issuer, **top_level: Any) -> dict[str, Any]:
     entry = {"issuer": issuer.url, "audiences": [AUDIENCE], "jwks_uri": issuer.jwks_uri}
     return policy(
@@ -111,6 +104,7 @@ def test_drain_finishes_the_question_in_hand_and_ends_readiness(
                 service.ask(question())
             assert not in_hand.done()
             assert in_hand.result(SECONDS)["response"]["status"] == 503
+        wait_until(lambda: not service.process.running, seconds=SECONDS, what="the end")
         assert service.process.stop() == 0
         told = [json.loads(line)["event"] for line in service.stdout().splitlines()]
         assert [event for event in told if event in ("drain_started", "service_stopped")] == [
@@ -159,6 +153,24 @@ def test_host_without_an_address_is_one_line_and_status_1(directory: Path) -> No
     assert done.returncode == 1
     assert done.stderr.startswith("stepup-bridge: cannot listen on nowhere.invalid:1: ")
     assert done.stderr.count("\n") == 1
+
+
+def has_ipv6() -> bool:
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            return False
+    return True
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6 on loopback")
+def test_ipv6_address_is_told_as_it_is_written(directory: Path) -> None:
+    listen = {"authz": "[::1]:0", "admin": "127.0.0.1:0"}
+    with Service(directory, policy(listen=listen)) as service:
+        (started,) = service.events("service_started")
+        assert re.fullmatch(r"\[::1\]:[1-9]\d*", started["authz"])
+        assert service.challenge().startswith('Bearer realm="payments"')
 
 
 def unix_policy(directory: Path) -> dict[str, Any]:
@@ -269,8 +281,10 @@ def test_worker_that_hangs_is_missed_until_it_goes_on(two_workers: Service) -> N
     assert children_of(two_workers.pid) == workers
 
 
-def test_killed_worker_is_replaced_and_no_counter_falls(two_workers: Service) -> None:
-    two_workers.ask(question())
+def test_killed_worker_is_replaced_and_no_counter_falls(
+    two_workers: Service, signing_key: SigningKey
+) -> None:
+    ask_each_worker(two_workers, question(authorization=bearer(signing_key)))
     before = two_workers.samples()
     workers = children_of(two_workers.pid)
     assert len(workers) == 2
@@ -293,6 +307,23 @@ def test_killed_worker_is_replaced_and_no_counter_falls(two_workers: Service) ->
     for sample, value in before.items():
         if "_total" in sample or "_count" in sample:
             assert after[sample] >= value, sample
+
+
+def test_worker_that_dies_beside_a_broken_file_waits_for_a_good_one(two_workers: Service) -> None:
+    refused = 'stepup_config_loads_total{outcome="refused"}'
+    before = two_workers.metric(refused)
+    write_config(two_workers.file, "broken")
+    wait_until(lambda: two_workers.metric(refused) > before, seconds=SECONDS, what="a refusal")
+    os.kill(min(children_of(two_workers.pid)), signal.SIGKILL)
+    wait_until(
+        lambda: two_workers.readiness()["missing"] == {"workers": "1 of 2 answer"},
+        seconds=SECONDS,
+        what="the missing worker",
+    )
+    assert two_workers.ask(question())["allow"] is False
+    write_config(two_workers.file, policy(workers=2))
+    two_workers.wait_until_ready()
+    assert two_workers.readiness()["config"]["refused"] is False
 
 
 def test_workers_end_with_their_parent(directory: Path) -> None:

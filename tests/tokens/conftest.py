@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from tokens_issuer import Clock, IssuerServer, Reports, serving
 
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.keys import KeySet, KeySource
+
+from .tokens_issuer import Clock, IssuerServer, Reports, serving
 
 
 @pytest.fixture

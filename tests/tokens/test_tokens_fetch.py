@@ -8,9 +8,10 @@ import socket
 
 import pytest
 from aiohttp import web
-from tokens_issuer import PATIENCE_SECONDS, Answer, Clock, Gate, IssuerServer, Trickle, raw
 
 from bridge.tokens.fetch import MAX_ANSWER_BYTES, Document, Fetcher, FetchError
+
+from .tokens_issuer import PATIENCE_SECONDS, Answer, Clock, Gate, IssuerServer, Trickle, raw
 
 TIMEOUT_SECONDS = 2.0
 

@@ -8,7 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tokens_issuer import (
+
+from bridge.errors import IssuerError, TokenError
+from bridge.tokens.keys import FetchReport, KeySet, KeySource, refresh_after
+
+from .tokens_issuer import (
     PATIENCE_SECONDS,
     Answer,
     Clock,
@@ -20,9 +24,6 @@ from tokens_issuer import (
     document,
     raw,
 )
-
-from bridge.errors import IssuerError, TokenError
-from bridge.tokens.keys import FetchReport, KeySet, KeySource, refresh_after
 
 NewKeySet = Callable[[KeySource], KeySet]
 

@@ -19,7 +19,11 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from tokens_issuer import (
+
+from bridge.tokens.fetch import Fetcher, FetchError
+from bridge.tokens.metadata import discover_jwks_uri, metadata_urls
+
+from .tokens_issuer import (
     PATIENCE_SECONDS,
     Answer,
     Clock,
@@ -29,9 +33,6 @@ from tokens_issuer import (
     raw,
     serving,
 )
-
-from bridge.tokens.fetch import Fetcher, FetchError
-from bridge.tokens.metadata import discover_jwks_uri, metadata_urls
 
 RFC8414 = "/.well-known/oauth-authorization-server"
 OIDC = "/.well-known/openid-configuration"

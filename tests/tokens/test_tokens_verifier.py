@@ -10,16 +10,6 @@ from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
-from tokens_issuer import (
-    NOW,
-    PATIENCE_SECONDS,
-    Clock,
-    Gate,
-    IssuerServer,
-    Reports,
-    SigningKey,
-    raw,
-)
 
 from bridge.errors import IssuerError, TokenError
 from bridge.tokens.access_token import AccessToken
@@ -29,6 +19,17 @@ from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.keys import KeySet, KeySource
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
+
+from .tokens_issuer import (
+    NOW,
+    PATIENCE_SECONDS,
+    Clock,
+    Gate,
+    IssuerServer,
+    Reports,
+    SigningKey,
+    raw,
+)
 
 NewKeySet = Callable[[KeySource], KeySet]
 
