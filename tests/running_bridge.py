@@ -21,7 +21,7 @@ ISSUER = "https://login.test"
 DOWN_ISSUER = "https://down.test"
 HOST = "api.test"
 PWD, MFA, PHR = "urn:example:pwd", "urn:example:mfa", "urn:example:phr"
-SECONDS = 15
+SECONDS = 40
 """How long a test waits for anything; far more than it ever takes."""
 
 OPERATIONS: list[dict[str, Any]] = [
@@ -122,8 +122,8 @@ class Service:
         if document is not None:
             write_config(self.file, document)
         full = (sys.executable, *command, "serve", "--config", str(self.file))
-        self.process = Process("bridge", full, directory)
-        self.process.start(environment)
+        self.process = Process("bridge", full, directory, environment=environment)
+        self.process.start()
         self.authz: Address
         self.admin: Address
         if listening is not None:

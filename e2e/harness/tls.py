@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from e2e.harness.addresses import LOOPBACK, Tcp
-from e2e.harness.envoy import replace_once
+from e2e.harness.forwarding import replace_once
 
 _TLS_CONTEXT = "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext"
 

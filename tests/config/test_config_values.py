@@ -105,6 +105,7 @@ apis:
       - {name: other, paths: [/z], require: {acr_values: [phr, pwd], max_age: 1h}}
   - {name: stub}
 unmatched_host: allow
+doors: [nginx, forward_auth]
 upstream_headers: {X-User: sub, x-mail: "https://example.com/mail"}
 client_certificate: x-forwarded-client-cert
 dpop:
@@ -175,6 +176,7 @@ log: {level: debug, format: console}
         ),
         listen_authz=UnixAddress(tmp_path / "run/authz.sock"),
         listen_admin=TcpAddress("::1", 9192),
+        doors=frozenset({"forward_auth", "nginx"}),
         workers=4,
         drain_timeout=60,
         unavailable_status=403,

@@ -225,7 +225,7 @@ def test_body_that_does_not_arrive_is_not_waited_for(service: Service) -> None:
     started = time.monotonic()
     document = assert_problem(service.send(head), "")
     assert document["detail"] == "must arrive within 5 seconds"
-    assert 4 < time.monotonic() - started < 8
+    assert 4 < time.monotonic() - started < 20
 
 
 def test_body_that_breaks_off_harms_nobody(service: Service) -> None:
