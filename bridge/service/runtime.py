@@ -136,7 +136,7 @@ class Runtime:
             if old is not None and old.settings == settings and same_identity:
                 issuers[settings.issuer] = old
                 continue
-            source = _key_source(settings)
+            source = key_source(settings)
             if old is not None and old.keys.source == source:
                 keys = old.keys
             else:
@@ -178,7 +178,8 @@ class Runtime:
             )
 
 
-def _key_source(settings: IssuerSettings) -> KeySource:
+def key_source(settings: IssuerSettings) -> KeySource:
+    """Tell where an issuer's keys come from."""
     return KeySource(
         issuer=settings.issuer,
         jwks_uri=settings.jwks_uri,

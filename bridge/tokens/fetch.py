@@ -25,10 +25,14 @@ class Document:
     Attributes:
         body: At most `MAX_ANSWER_BYTES`.
         cache_control: Value of `Cache-Control`, all its lines as one; empty where absent.
+        date: Value of `Date`; empty where absent.
+        age: Value of `Age`, which a cache on the way sets; empty where absent.
     """
 
     body: bytes
     cache_control: str
+    date: str = ""
+    age: str = ""
 
 
 class Fetcher:
@@ -71,8 +75,10 @@ class Fetcher:
                 if response.headers.get("content-encoding", "identity") != "identity":
                     raise FetchError("compressed")
                 body = await _read_bounded(response)
-                cache_control = ", ".join(response.headers.getall("cache-control", ()))
-                return Document(body, cache_control)
+                headers = response.headers
+                cache_control = ", ".join(headers.getall("cache-control", ()))
+                date, age = headers.get("date", ""), headers.get("age", "")
+                return Document(body, cache_control, date, age)
         except TimeoutError:
             raise FetchError("timeout") from None
         except aiohttp.ClientConnectorError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.tokens import json_strict
@@ -37,19 +39,33 @@ async def discover_jwks_uri(
             document = await fetcher.get(
                 url, timeout_seconds=timeout_seconds, allow_insecure_http=allow_insecure_http
             )
-            return _jwks_uri(document.body, issuer)
+            return jwks_uri_in(read_metadata(document.body), issuer)
         except FetchError as error:
             fault = FetchError(f"metadata_{error}")
     raise fault
 
 
-def _jwks_uri(body: bytes, issuer: str) -> str:
+def read_metadata(body: bytes) -> dict[str, Any]:
+    """Read a metadata document.
+
+    Raises:
+        FetchError: It is none.
+    """
     try:
         metadata = json_strict.loads(body)
     except ValueError:
         raise FetchError("not_json") from None
     if not isinstance(metadata, dict):
         raise FetchError("not_an_object")
+    return metadata
+
+
+def jwks_uri_in(metadata: Mapping[str, Any], issuer: str) -> str:
+    """Give the key set's URL, where metadata is the issuer's own and names a usable one.
+
+    Raises:
+        FetchError: It is not, or does not.
+    """
     if metadata.get("issuer") != issuer:
         raise FetchError("of_another_issuer")
     jwks_uri = metadata.get("jwks_uri")
