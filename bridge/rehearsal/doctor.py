@@ -83,12 +83,13 @@ class _Patient:
         await self.fetcher.__aexit__(None, None, None)
 
     async def examine(self) -> IssuerFacts:
-        """Fetch keys as the service would, and metadata beyond what that needs."""
-        await asyncio.gather(self.keys.start(), *map(self._ask, self._metadata_urls()))
-        return IssuerFacts(tuple(self.fetcher.exchanges), self.keys.keys, self.keys.error)
-
-    def _metadata_urls(self) -> tuple[str, ...]:
-        return metadata_urls(self.settings.issuer) if has_metadata(self.settings) else ()
+        """Fetch keys as the service would, and then what metadata that did not need."""
+        await self.keys.start()
+        keys, error = self.keys.keys, self.keys.error
+        asked = {exchange.url for exchange in self.fetcher.exchanges}
+        urls = metadata_urls(self.settings.issuer) if has_metadata(self.settings) else ()
+        await asyncio.gather(*(self._ask(url) for url in urls if url not in asked))
+        return IssuerFacts(tuple(self.fetcher.exchanges), keys, error)
 
     async def _ask(self, url: str) -> None:
         with contextlib.suppress(FetchError):  # it is on record

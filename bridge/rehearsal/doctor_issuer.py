@@ -118,8 +118,8 @@ def _own_metadata(
 
 
 def _of_metadata(settings: IssuerSettings, exchanges: Iterable[Exchange]) -> list[Exchange]:
-    urls = metadata_urls(settings.issuer)
-    return sorted((e for e in exchanges if e.url in urls), key=lambda e: urls.index(e.url))
+    latest = {exchange.url: exchange for exchange in exchanges}
+    return [latest[url] for url in metadata_urls(settings.issuer) if url in latest]
 
 
 def _members(exchange: Exchange) -> Mapping[str, Any] | str:
