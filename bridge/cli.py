@@ -18,7 +18,7 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.service.output import flush_or_discard, open_closed_streams
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
-"""Exit codes: fine; cannot run, or a case or check failed; wrong usage or config; `explain` denies."""
+"""Exit codes: fine; cannot run, or a case or check failed; wrong usage or config; a denial."""
 
 _INTERRUPTED = 130  # as a shell tells of SIGINT
 

@@ -145,9 +145,7 @@ async def _examine_token(
     except RequestError as fault:
         findings: list[Finding] = [fault for _ in config.policy.apis]
     else:
-        findings = [
-            await _find(verifier, credentials, api, now) for api in config.policy.apis
-        ]
+        findings = [await _find(verifier, credentials, api, now) for api in config.policy.apis]
     return describe_token(config, PresentedToken(named.source, jwt, tuple(findings)), now)
 
 

@@ -91,7 +91,7 @@ def check_issuer(settings: IssuerSettings, policy: Policy, facts: IssuerFacts) -
         policy: What its tokens are asked to satisfy.
     """
     guarded = guarded_operations(policy, settings.issuer)
-    checks = []
+    checks: list[Check] = []
     own: list[_Metadata] = []
     if has_metadata(settings):
         own = list(_own_metadata(settings, facts.exchanges))
@@ -108,9 +108,7 @@ def check_issuer(settings: IssuerSettings, policy: Policy, facts: IssuerFacts) -
     return checks
 
 
-def _own_metadata(
-    settings: IssuerSettings, exchanges: Iterable[Exchange]
-) -> Iterator[_Metadata]:
+def _own_metadata(settings: IssuerSettings, exchanges: Iterable[Exchange]) -> Iterator[_Metadata]:
     for exchange in _of_metadata(settings, exchanges):
         members = _members(exchange)
         if not isinstance(members, str) and members.get("issuer") == settings.issuer:
@@ -135,7 +133,7 @@ def _members(exchange: Exchange) -> Mapping[str, Any] | str:
 def _metadata(
     settings: IssuerSettings, exchanges: Iterable[Exchange], own: list[_Metadata]
 ) -> Iterator[Check]:
-    """Was metadata found, is it this issuer's, does it say where the keys are?"""
+    """Look whether there is metadata, of this issuer, that says where the keys are."""
     missing: Outcome = "failure" if settings.jwks_uri is None else "warning"
     faults, others = [], []
     for exchange in _of_metadata(settings, exchanges):
@@ -173,9 +171,7 @@ def _jwks_uri(settings: IssuerSettings, own: list[_Metadata]) -> Check:
     return Check("jwks_uri", "failure", detail)
 
 
-def _find_jwks_uri(
-    settings: IssuerSettings, own: list[_Metadata]
-) -> tuple[str | None, str | None]:
+def _find_jwks_uri(settings: IssuerSettings, own: list[_Metadata]) -> tuple[str | None, str | None]:
     """Give where the keys are as the service finds it, or the code of why it does not."""
     fault = None
     if settings.jwks_uri is not None:
@@ -201,7 +197,7 @@ def _key_set(settings: IssuerSettings, facts: IssuerFacts) -> Check:
 def _keys(
     settings: IssuerSettings, keys: tuple[VerificationKey, ...], own: list[_Metadata]
 ) -> Check:
-    """Do the keys fit the configured algorithms? (RFC 8725 §3.1)"""
+    """Compare the keys with the configured algorithms (RFC 8725 §3.1)."""
     configured = frozenset(settings.algorithms)
     fitting = [
         f"{shown(key.kid)} for {listed(sorted(key.algorithms & configured))}"
@@ -229,7 +225,7 @@ def _keys(
 def _freshness(
     settings: IssuerSettings, facts: IssuerFacts, own: list[_Metadata]
 ) -> Iterator[Check]:
-    """How often are the keys fetched, and do the two clocks agree?"""
+    """Look at what answers say of time: how long keys last, how the clock goes."""
     uri, _ = _find_jwks_uri(settings, own)
     key_set = next((e.document for e in facts.exchanges if e.url == uri), None)
     if facts.keys_error is None and key_set is not None:
@@ -289,7 +285,7 @@ def _clock(settings: IssuerSettings, skew: float) -> Check:
 def _acr_values(
     settings: IssuerSettings, guarded: list[Guarded], own: list[_Metadata]
 ) -> Iterator[Check]:
-    """Can the issuer give what the policy demands? If not, a challenge sends clients in a loop.
+    """Compare what the policy demands with what the issuer has: the rest is a login loop.
 
     Spec: OpenID Connect Discovery §3 (acr_values_supported), RFC 9470 §7.
     """
@@ -333,7 +329,7 @@ def _acr_values(
 def _auth_time(
     settings: IssuerSettings, guarded: list[Guarded], own: list[_Metadata]
 ) -> Iterator[Check]:
-    """Does the issuer know the claim that max_age is measured by?"""
+    """Look whether the issuer knows the claim that max_age is measured by."""
     if not any(each.operation.requirement.max_age is not None for each in guarded):
         yield Check("auth_time", "skipped", "no operation demands a max_age")
         return

@@ -13,7 +13,6 @@ from bridge.rehearsal.doctor_check import Check, Guarded, guarded_operations, li
 from bridge.tokens.access_token import AccessToken, access_token, find_claim
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import (
-    CHECKS,
     UnverifiedJwt,
     check_audience,
     check_claims,
@@ -40,7 +39,7 @@ _REMEDIES = {
     "token_is_an_id_token": "looks like an ID token: send the access token, or set"
     " `id_token_claims: ignore` if this is one",
     "token_lacks_required_claims": "lacks claims that `token_type: strict` demands (RFC 9068 §2.2)",
-    "token_binding_not_supported": "bound to a key or a certificate (`cnf`), which is not supported",
+    "token_binding_not_supported": "bound to a key or a certificate (`cnf`): not supported",
     "token_audience_not_accepted": "`aud` has none of the accepted audiences: mend `audiences`, or"
     " have the issuer add one",
     "keys_unavailable": "the issuer's keys are not to be had: see the issuer's checks",
@@ -143,9 +142,7 @@ def _header(jwt: UnverifiedJwt, settings: IssuerSettings) -> Check:
     return Check("header", "ok", has)
 
 
-def _signature(
-    config: Config, settings: IssuerSettings, findings: tuple[Finding, ...]
-) -> Check:
+def _signature(config: Config, settings: IssuerSettings, findings: tuple[Finding, ...]) -> Check:
     """Read from the verifier's own findings whether it got past the signature."""
     finding = next(
         finding
@@ -186,7 +183,7 @@ def _claims_fault(jwt: UnverifiedJwt, settings: IssuerSettings, now: int) -> Tok
 
 
 def _unverified(jwt: UnverifiedJwt | None, settings: IssuerSettings) -> AccessToken:
-    """Read a token that is refused as if it were not: what would a good one like it show?"""
+    """Read a token that is refused as if it were not: a good one will look alike."""
     claims = {} if jwt is None else {k: v for k, v in jwt.claims.items() if k != "cnf"}
     aud = claims.get("aud")
     match aud:
@@ -285,7 +282,9 @@ def _client(seen: AccessToken, takers: list[Api]) -> Check:
     if not seen.is_machine:
         return Check("client", "ok", f"{client}, for a user")
     answers = dict.fromkeys(api.machine_tokens for api in takers)
-    detail = f"{client}, no user stands behind it: acr and max_age can never be met; `machine_tokens`"
+    detail = (
+        f"{client}, no user stands behind it: acr and max_age can never be met; `machine_tokens`"
+    )
     return Check("client", "ok", f"{detail} says {listed(answers)}")
 
 
