@@ -33,6 +33,9 @@ _REMEDIES = {
     "token_kid_unknown": "signed with a key that the issuer does not publish",
     "token_signature_invalid": "the signature is of no published key of the issuer",
     "token_expired": "expired: give a fresh one",
+    "token_exp_malformed": "has no `exp` that is a number",
+    "token_nbf_malformed": "`nbf` is not a number",
+    "token_iat_malformed": "`iat` is not a number",
     "token_not_yet_valid": "`nbf` is in the future: set both clocks by NTP, or raise `leeway`",
     "token_issued_in_the_future": "`iat` is in the future: set both clocks by NTP, or raise"
     " `leeway`",
@@ -166,7 +169,10 @@ def _claims(jwt: UnverifiedJwt, settings: IssuerSettings, now: int) -> Iterator[
     if fault is None:
         yield Check("claims", "ok", f"expires in {jwt.claims['exp'] - now:.0f} s")
         return
-    yield Check(fault.check, "failure", _remedy(fault.reason))
+    detail = _remedy(fault.reason)
+    if fault.reason in ("token_not_yet_valid", "token_issued_in_the_future"):
+        detail = f"{jwt.claims[fault.check] - now:.0f} s off: {detail}"
+    yield Check(fault.check, "failure", detail)
     if fault.reason == "token_expired":
         before = int(jwt.claims["exp"]) - settings.leeway - 1
         fault = _claims_fault(jwt, settings, before)
@@ -278,7 +284,7 @@ def _scope(seen: AccessToken, guarded: list[Guarded]) -> Check:
 
 
 def _client(seen: AccessToken, takers: list[Api]) -> Check:
-    client = shown(seen.client_id)
+    client = "no client_id" if seen.client_id is None else shown(seen.client_id)
     if not seen.is_machine:
         return Check("client", "ok", f"{client}, for a user")
     answers = dict.fromkeys(api.machine_tokens for api in takers)
