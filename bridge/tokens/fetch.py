@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -25,14 +25,14 @@ class Document:
     Attributes:
         body: At most `MAX_ANSWER_BYTES`.
         cache_control: Value of `Cache-Control`, all its lines as one; empty where absent.
-        date: Value of `Date`; empty where absent.
+        date: Value of `Date`; empty where absent. When a document came makes it no other.
         age: Value of `Age`, which a cache on the way sets; empty where absent.
     """
 
     body: bytes
     cache_control: str
-    date: str = ""
-    age: str = ""
+    date: str = field(default="", compare=False)
+    age: str = field(default="", compare=False)
 
 
 class Fetcher:
