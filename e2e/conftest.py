@@ -11,10 +11,10 @@ from e2e.harness.arrangement import Arrangement, Evidence
 from e2e.harness.bridge import Bridge
 from e2e.harness.envoy import find_binary, versions
 from e2e.harness.gateway import GatewayFactory
-from e2e.harness.gateways import envoy, gateways
+from e2e.harness.gateways import PRODUCTS, envoy, gateways
 from e2e.harness.issuer import Issuer
 from e2e.harness.policy import configuration
-from e2e.harness.runtime import RUNTIMES, runtime
+from e2e.harness.runtime import RUNTIMES, close_engine, find_image, runtime
 from e2e.harness.stack import Stack
 from e2e.harness.upstream import RecordingUpstream
 
@@ -26,6 +26,21 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: something is down, slow or killed; takes seconds")
     if runtime() not in RUNTIMES:
         raise pytest.UsageError(f"E2E_RUNTIME={runtime()}: one of {', '.join(RUNTIMES)}")
+
+
+def pytest_report_header() -> list[str]:
+    """Say what runs how."""
+    told = []
+    for product in PRODUCTS:
+        kind, _, version = product.name.partition("-")
+        image = find_image(kind, version)
+        how = product.missing or (f"container of {image}" if image else "process")
+        told.append(f"{product.name}: {how}")
+    return told
+
+
+def pytest_unconfigure() -> None:
+    close_engine()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -51,7 +66,8 @@ def pytest_runtest_makereport(
 def binaries() -> None:
     """Fetch what is missing before the first test, so that no deadline runs meanwhile."""
     for version in versions():
-        find_binary(version)
+        if runtime() != "docker" and find_image("envoy", version) is None:
+            find_binary(version)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
+from hashlib import sha256
+from secrets import token_urlsafe
 from typing import Any, NamedTuple
 
 from bridge.config.settings import Config
@@ -19,6 +21,7 @@ from bridge.tokens.cache import TokenCache
 from bridge.tokens.credentials import Credentials, read_credentials
 from bridge.tokens.fetch import Document, Fetcher, FetchError
 from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.introspection import Introspection
 from bridge.tokens.jwt import read_jwt
 from bridge.tokens.keys import KeySet
 from bridge.tokens.metadata import metadata_urls
@@ -73,23 +76,47 @@ class _Patient:
     def __init__(self, settings: IssuerSettings) -> None:
         self.settings = settings
         self.fetcher = _RecordingFetcher()
-        self.keys = KeySet(key_source(settings), self.fetcher, lambda _: None)
+        self.keys: KeySet | None = None
+        if settings.takes_jwt:
+            self.keys = KeySet(key_source(settings), self.fetcher, lambda _: None)
+        self.introspection: Introspection | None = None
+        if settings.introspection is not None:
+            self.introspection = Introspection(settings, lambda _: None)
 
     async def __aenter__(self) -> _Patient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.keys.stop()
+        if self.keys is not None:
+            await self.keys.stop()
+        if self.introspection is not None:
+            await self.introspection.stop(finish=False)
         await self.fetcher.__aexit__(None, None, None)
 
     async def examine(self) -> IssuerFacts:
-        """Fetch keys as the service would, and then what metadata that did not need."""
-        await self.keys.start()
-        keys, error = self.keys.keys, self.keys.error
+        """Fetch keys and ask about a token as the service would; see metadata in any case."""
+        facts, said = await asyncio.gather(self._fetch(), self._introspect())
+        return facts._replace(introspection=said)
+
+    async def _fetch(self) -> IssuerFacts:
+        keys, error = None, None
+        if self.keys is not None:
+            await self.keys.start()
+            keys, error = self.keys.keys, self.keys.error
         asked = {exchange.url for exchange in self.fetcher.exchanges}
         urls = metadata_urls(self.settings.issuer) if has_metadata(self.settings) else ()
         await asyncio.gather(*(self._ask(url) for url in urls if url not in asked))
-        return IssuerFacts(tuple(self.fetcher.exchanges), keys, error)
+        return IssuerFacts(tuple(self.fetcher.exchanges), keys or (), error)
+
+    async def _introspect(self) -> str | None:
+        """Ask about a token that nobody has; see `IssuerFacts.introspection`."""
+        if self.introspection is None:
+            return None
+        token = token_urlsafe()
+        said = await self.introspection.ask(token, sha256(token.encode()).digest())
+        if isinstance(said, IssuerError):
+            return said.reason.removeprefix("introspection_")
+        return "inactive" if said is None else "active"
 
     async def _ask(self, url: str) -> None:
         with contextlib.suppress(FetchError):  # it is on record
@@ -126,7 +153,9 @@ class _RecordingFetcher(Fetcher):
 def _verifier(config: Config, patients: Sequence[_Patient]) -> TokenVerifier:
     identity = IdentityHeaders(config.upstream_headers)
     issuers = {
-        patient.settings.issuer: Issuer(patient.settings, patient.keys, identity)
+        patient.settings.issuer: Issuer(
+            patient.settings, patient.keys, identity, patient.introspection
+        )
         for patient in patients
     }
     return TokenVerifier(issuers, TokenCache(config.token_cache.max_entries, 1))

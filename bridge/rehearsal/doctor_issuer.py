@@ -18,7 +18,7 @@ from bridge.rehearsal.doctor_check import (
 from bridge.tokens.fetch import Document, FetchError
 from bridge.tokens.jwk import VerificationKey
 from bridge.tokens.keys import refresh_after
-from bridge.tokens.metadata import jwks_uri_in, metadata_urls, read_metadata
+from bridge.tokens.metadata import metadata_urls, read_metadata, url_in
 from bridge.tokens.settings import IssuerSettings
 
 MAX_SKEW_SECONDS = 60
@@ -36,6 +36,11 @@ _FAULTS = {
     "of_another_issuer": "metadata of another issuer",
     "no_usable_key_set": "no JWK set with a key that can verify a token (RSA under 2048 bits and"
     " keys for encryption cannot)",
+    "client_refused": "the bridge is not known by this client_id and secret (401 or 403)",
+    "active_not_boolean": "no introspection response: `active` is neither true nor false",
+    "time_not_a_number": "no introspection response: a time in it is not a number",
+    "without_introspection_endpoint": "no `introspection_endpoint`: set `introspection.endpoint`",
+    "introspection_over_http": "an endpoint over http, of an https issuer",
     "file_unreadable": "`jwks_file` is missing or may not be read",
 }
 
@@ -64,11 +69,14 @@ class IssuerFacts(NamedTuple):
         exchanges: Everything that it was asked for.
         keys: Usable keys, as the service would have them.
         keys_error: Why there are none, the code of a `FetchError`.
+        introspection: What was said of a made-up token: `inactive`, `active`, or a code of why
+            nothing was; None: the issuer is not asked about tokens.
     """
 
     exchanges: tuple[Exchange, ...] = ()
     keys: tuple[VerificationKey, ...] = ()
     keys_error: str | None = None
+    introspection: str | None = None
 
 
 class _Metadata(NamedTuple):
@@ -81,7 +89,17 @@ class _Metadata(NamedTuple):
 def has_metadata(settings: IssuerSettings) -> bool:
     """Tell whether an issuer can be asked for metadata: not in a closed network, and by a URL."""
     is_url = settings.issuer.lower().startswith(("http:", "https:"))
-    return settings.jwks_file is None and is_url
+    return is_url and (settings.jwks_file is None or _needs_metadata(settings))
+
+
+def _needs_metadata(settings: IssuerSettings) -> bool:
+    """Tell whether the service cannot do without: for keys, or to ask about tokens."""
+    introspection = settings.introspection
+    return _discovers_keys(settings) or (introspection is not None and not introspection.endpoint)
+
+
+def _discovers_keys(settings: IssuerSettings) -> bool:
+    return settings.takes_jwt and settings.jwks_uri is None and settings.jwks_file is None
 
 
 def check_issuer(settings: IssuerSettings, policy: Policy, facts: IssuerFacts) -> list[Check]:
@@ -100,11 +118,13 @@ def check_issuer(settings: IssuerSettings, policy: Policy, facts: IssuerFacts) -
         reason = "keys come from a file" if settings.jwks_file else "its name is no URL"
         checks.append(Check("metadata", "skipped", f"not asked for: {reason}"))
     checks.append(_key_set(settings, facts))
-    if facts.keys_error is None:
+    if facts.keys:
         checks.append(_keys(settings, facts.keys, own))
     checks += _freshness(settings, facts, own)
     checks += _acr_values(settings, guarded, own)
     checks += _auth_time(settings, guarded, own)
+    if facts.introspection is not None:
+        checks.append(_introspection(facts.introspection))
     return checks
 
 
@@ -134,7 +154,7 @@ def _metadata(
     settings: IssuerSettings, exchanges: Iterable[Exchange], own: list[_Metadata]
 ) -> Iterator[Check]:
     """Look whether there is metadata, of this issuer, that says where the keys are."""
-    missing: Outcome = "failure" if settings.jwks_uri is None else "warning"
+    missing: Outcome = "failure" if _needs_metadata(settings) else "warning"
     faults, others = [], []
     for exchange in _of_metadata(settings, exchanges):
         members = _members(exchange)
@@ -143,7 +163,7 @@ def _metadata(
         elif members.get("issuer") != settings.issuer:
             others.append(f"{exchange.url} says {shown(members.get('issuer'))}")
     if not own and not others:
-        needed = "" if missing == "failure" else "; not needed, since `jwks_uri` is set"
+        needed = "" if missing == "failure" else "; the service can do without"
         yield Check("metadata", missing, f"not found: {'; '.join(faults)}{needed}")
         return
     found = ", ".join(each.url for each in own) or "; ".join(others)
@@ -156,7 +176,7 @@ def _metadata(
         )
         return
     yield Check("issuer", "ok", "the metadata names exactly this issuer")
-    if settings.jwks_uri is None:
+    if _discovers_keys(settings):
         yield _jwks_uri(settings, own)
 
 
@@ -178,7 +198,7 @@ def _find_jwks_uri(settings: IssuerSettings, own: list[_Metadata]) -> tuple[str 
         return settings.jwks_uri, None
     for metadata in own:
         try:
-            return jwks_uri_in(metadata.members, settings.issuer), None
+            return url_in(metadata.members, settings.issuer, "jwks_uri"), None
         except FetchError as error:
             fault = str(error)
     return None, fault
@@ -186,6 +206,8 @@ def _find_jwks_uri(settings: IssuerSettings, own: list[_Metadata]) -> tuple[str 
 
 def _key_set(settings: IssuerSettings, facts: IssuerFacts) -> Check:
     error = facts.keys_error
+    if not settings.takes_jwt:
+        return Check("key_set", "skipped", "`tokens` has no jwt")
     if error is None:
         source = f"read from {settings.jwks_file}" if settings.jwks_file else "fetched"
         return Check("key_set", "ok", source)
@@ -228,7 +250,7 @@ def _freshness(
     """Look at what answers say of time: how long keys last, how the clock goes."""
     uri, _ = _find_jwks_uri(settings, own)
     key_set = next((e.document for e in facts.exchanges if e.url == uri), None)
-    if facts.keys_error is None and key_set is not None:
+    if facts.keys and key_set is not None:
         yield _lifetime(key_set.cache_control)
     skews = [skew for each in facts.exchanges if (skew := clock_skew(each)) is not None]
     if skews:  # a cache on the way can only make one look older
@@ -345,6 +367,16 @@ def _auth_time(
         yield Check("auth_time", "ok", "advertised; whether access tokens have it, a token tells")
 
 
+def _introspection(said: str) -> Check:
+    """Judge what was said of a token that nobody has (RFC 7662 §2.2)."""
+    if said == "inactive":
+        return Check("introspection", "ok", "answers, and says that a made-up token is not active")
+    if said == "active":
+        detail = "says that a made-up token is active: anybody would be let in; mend the issuer"
+        return Check("introspection", "failure", detail)
+    return Check("introspection", "failure", f"no proper answer: {describe_fault(said)}")
+
+
 def _strings(own: list[_Metadata], member: str) -> list[str] | None:
     """Give the first list of strings that this member is."""
     for metadata in own:
@@ -356,6 +388,8 @@ def _strings(own: list[_Metadata], member: str) -> list[str] | None:
 
 def describe_fault(code: str) -> str:
     """Say in words what the code of a `FetchError` means."""
+    if code.startswith("metadata_"):
+        return f"metadata: {describe_fault(code.removeprefix('metadata_'))}"
     if code.startswith("status_"):
         return f"answered with status {code.removeprefix('status_')} instead of 200"
     return _FAULTS.get(code, code)

@@ -12,6 +12,7 @@ from bridge.policy.operations import Api, Operation
 from bridge.rehearsal.doctor_check import Check, Guarded, guarded_operations, listed, shown
 from bridge.tokens.access_token import AccessToken, access_token, find_claim
 from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.introspection_answer import INTROSPECTION
 from bridge.tokens.jwt import (
     UnverifiedJwt,
     check_audience,
@@ -24,7 +25,9 @@ _REMEDIES = {
     "authorization_repeated": "holds a comma, so it is no access token",
     "bearer_token_malformed": "no token that a Bearer header can carry, or over 16 KiB",
     "token_malformed": "looks like a JWT, but is not well formed",
-    "token_opaque": "opaque: only JWTs can be verified here",
+    "token_opaque": "opaque: no issuer takes such tokens, see `tokens` and `introspection`",
+    "token_inactive": "the issuer says that it is not active: expired, revoked, or not its own",
+    "token_is_not_an_access_token": "the issuer says that it is no access token",
     "token_issuer_not_accepted": "`iss` is not exactly an issuer of the API",
     "token_crit_not_understood": "its header has `crit`: have it issued without",
     "token_alg_not_accepted": "its `alg` is not among the issuer's `algorithms`",
@@ -100,7 +103,7 @@ def _checks(
     jwt = presented.jwt
     verified = next((f for f in presented.findings if isinstance(f, AccessToken)), None)
     if jwt is None and verified is None:
-        yield Check("format", "failure", _format_fault(presented.findings))
+        yield _fault(presented.findings)
         return
     yield Check("format", "ok", "opaque" if jwt is None else "a JWT")
     if settings is None:
@@ -115,9 +118,15 @@ def _checks(
         return
     yield Check("issuer", "ok", f"{shown(settings.issuer)}, for {_names(takers)}")
     if jwt is not None:
-        yield _header(jwt, settings)
-        yield _signature(config, settings, presented.findings)
-        yield from _claims(jwt, settings, now)
+        judged = [_header(jwt, settings), _signature(config, settings, presented.findings)]
+        judged += _claims(jwt, settings, now)
+        yield from judged
+        if verified is None and all(check.outcome == "ok" for check in judged):
+            fault = _fault(presented.findings)
+            if fault.check != "aud":  # judged below, for each API
+                yield fault
+    if verified is not None and verified.introspected:
+        yield Check(INTROSPECTION, "ok", "the issuer says that it is active")
     seen = verified or _unverified(jwt, settings)
     yield _audience(seen, takers, settings)
     yield _acr(jwt, seen, settings, guarded)
@@ -126,13 +135,17 @@ def _checks(
     yield _client(seen, takers)
 
 
-def _format_fault(findings: tuple[Finding, ...]) -> str:
-    for finding in findings:
-        if isinstance(finding, TokenError) and finding.check != "format":
-            continue
-        if finding is not None and not isinstance(finding, AccessToken):
-            return _remedy(finding.reason)
-    return "no token at all"
+def _fault(findings: tuple[Finding, ...]) -> Check:
+    """Say why a token is refused at every API: by the one that looked at it most closely."""
+    faults = [f for f in findings if f is not None and not isinstance(f, AccessToken)]
+    for fault in faults:
+        match fault:
+            case IssuerError():
+                return Check(INTROSPECTION, "failure", _remedy(fault.reason))
+            case TokenError() if fault.check not in _NEEDS_NO_KEY:
+                return Check(fault.check, "failure", _remedy(fault.reason))
+    detail = _remedy(faults[0].reason) if faults else "no token at all"
+    return Check("format", "failure", detail)
 
 
 def _header(jwt: UnverifiedJwt, settings: IssuerSettings) -> Check:
@@ -153,7 +166,7 @@ def _signature(config: Config, settings: IssuerSettings, findings: tuple[Finding
         if settings.issuer in api.issuers
     )
     match finding:
-        case IssuerError():
+        case IssuerError() if not finding.reason.startswith(INTROSPECTION):
             return Check("signature", "failure", _remedy(finding.reason))
         case TokenError(check="key" | "signature"):
             return Check("signature", "failure", _remedy(finding.reason))
@@ -206,7 +219,7 @@ def _audience(seen: AccessToken, takers: list[Api], settings: IssuerSettings) ->
     refusing = [api for api in takers if not _is_for(seen, api, settings)]
     if not refusing:
         return Check("audience", "ok", f"accepted by {_names(takers)}")
-    has = f"`aud` is {listed(seen.aud)}"
+    has = f"`aud` is {listed(seen.aud or ())}"
     wanted = listed(a for api in refusing for a in api.audiences or settings.audiences)
     if len(refusing) == len(takers):
         detail = f"{has}, but {_names(takers)} want one of {wanted}: mend `audiences`, or have the"
@@ -330,6 +343,8 @@ def _lacks(decision: Decision, settings: IssuerSettings | None, now: int) -> Ite
 
 
 def _remedy(reason: str) -> str:
+    if reason.startswith(f"{INTROSPECTION}_"):
+        return "the issuer, asked about it, gives no proper answer: see the issuer's checks"
     return _REMEDIES.get(reason, reason)
 
 

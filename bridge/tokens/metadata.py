@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from bridge.tokens import json_strict
 from bridge.tokens.fetch import Fetcher, FetchError
 
+_OVER_HTTP = {"jwks_uri": "keys_over_http", "introspection_endpoint": "introspection_over_http"}
+
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
     """Give the URLs at which an issuer's metadata may be, in the order in which to ask.
@@ -33,13 +35,33 @@ async def discover_jwks_uri(
 
     Spec: RFC 8414 §3.3: `issuer` must be identical.
     """
+    return await _discover(issuer, "jwks_uri", fetcher, timeout_seconds, allow_insecure_http)
+
+
+async def discover_introspection_endpoint(
+    issuer: str, fetcher: Fetcher, *, timeout_seconds: float, allow_insecure_http: bool
+) -> str:
+    """Find out where an issuer tells about its tokens.
+
+    Raises:
+        FetchError: As of `discover_jwks_uri`, for `introspection_endpoint`.
+    """
+    return await _discover(
+        issuer, "introspection_endpoint", fetcher, timeout_seconds, allow_insecure_http
+    )
+
+
+async def _discover(
+    issuer: str, member: str, fetcher: Fetcher, timeout_seconds: float, allow_insecure_http: bool
+) -> str:
+    """Find the first metadata that has a URL."""
     fault = FetchError("no_metadata")
     for url in metadata_urls(issuer):
         try:
             document = await fetcher.get(
                 url, timeout_seconds=timeout_seconds, allow_insecure_http=allow_insecure_http
             )
-            return jwks_uri_in(read_metadata(document.body), issuer)
+            return url_in(read_metadata(document.body), issuer, member)
         except FetchError as error:
             fault = FetchError(f"metadata_{error}")
     raise fault
@@ -60,20 +82,20 @@ def read_metadata(body: bytes) -> dict[str, Any]:
     return metadata
 
 
-def jwks_uri_in(metadata: Mapping[str, Any], issuer: str) -> str:
-    """Give the key set's URL, where metadata is the issuer's own and names a usable one.
+def url_in(metadata: Mapping[str, Any], issuer: str, member: str) -> str:
+    """Give a URL that an issuer's own metadata has, `jwks_uri` or `introspection_endpoint`.
 
     Raises:
-        FetchError: It is not, or does not.
+        FetchError: It is of another issuer, or has none that may be used.
     """
     if metadata.get("issuer") != issuer:
         raise FetchError("of_another_issuer")
-    jwks_uri = metadata.get("jwks_uri")
-    if not isinstance(jwks_uri, str):
-        raise FetchError("without_jwks_uri")
-    if _is_https(issuer) and not _is_https(jwks_uri):
-        raise FetchError("keys_over_http")
-    return jwks_uri
+    url = metadata.get(member)
+    if not isinstance(url, str):
+        raise FetchError(f"without_{member}")
+    if _is_https(issuer) and not _is_https(url):
+        raise FetchError(_OVER_HTTP[member])
+    return url
 
 
 def _is_https(url: str) -> bool:

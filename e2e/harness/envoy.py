@@ -13,10 +13,11 @@ from importlib import metadata
 from pathlib import Path
 
 from e2e.harness.addresses import Tcp, Unix, free_port
+from e2e.harness.containers import ENVOY_IMAGE
 from e2e.harness.forwarding import replace_once
 from e2e.harness.gateway import Capabilities, Check, Wiring
 from e2e.harness.http1 import get
-from e2e.harness.runtime import Program, prepare
+from e2e.harness.runtime import Program, prepare, runtime
 from e2e.harness.upstream import Received
 from e2e.harness.waiting import wait_until
 
@@ -30,9 +31,13 @@ _ENVOYS_OWN = ("x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-forwarde
 
 
 def versions() -> tuple[str, ...]:
-    """Give the Envoy versions to test, oldest first: `E2E_ENVOY_VERSIONS`, or the default."""
+    """Give the Envoy versions to test, oldest first: `E2E_ENVOY_VERSIONS`, or the default.
+
+    Where all gateways are to be containers, the default is the version of the image.
+    """
     wanted = os.environ.get("E2E_ENVOY_VERSIONS", "").replace(",", " ").split()
-    return tuple(sorted(wanted or DEFAULT_VERSIONS, key=_numbers))
+    default = (ENVOY_IMAGE.rpartition(":v")[2],) if runtime() == "docker" else DEFAULT_VERSIONS
+    return tuple(sorted(wanted or default, key=_numbers))
 
 
 def find_binary(version: str) -> Path:
@@ -108,6 +113,7 @@ class EnvoyGateway:
         self._process = prepare(
             Program(
                 kind="envoy",
+                version=options.version,
                 name=self._name,
                 directory=wiring.directory,
                 files={file: self._configuration(options, wiring)},

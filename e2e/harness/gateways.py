@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import forwarding, kong
+from e2e.harness import forwarding, kong, runtime
 from e2e.harness.caddy import CaddyGateway
 from e2e.harness.envoy import (
     EnvoyGateway,
@@ -82,6 +82,7 @@ def _envoys() -> list[Product]:
                 "health": {},
                 **({"unix": {}} if version == newest else {}),
             },
+            runtime.missing("envoy", None, version),
         )
         for version in versions()
     ]
@@ -99,7 +100,7 @@ KONG = Product(
         "metadata": {"cors": True},
         "health": "the plugin asks no bridge whether it is ready: `url` names one",
     },
-    kong.missing(),
+    runtime.missing("kong", kong.missing()),
 )
 
 NGINX = Product(
@@ -114,7 +115,7 @@ NGINX = Product(
         "metadata": {},
         "health": "nginx asks nobody whether it is ready",
     },
-    forwarding.missing("nginx"),
+    runtime.missing("nginx", forwarding.missing("nginx")),
 )
 
 CADDY = Product(
@@ -129,7 +130,7 @@ CADDY = Product(
         "metadata": {},
         "health": "forward_auth asks no bridge whether it is ready",
     },
-    forwarding.missing("caddy"),
+    runtime.missing("caddy", forwarding.missing("caddy")),
 )
 
 HAPROXY = Product(
@@ -144,7 +145,7 @@ HAPROXY = Product(
         "metadata": {},
         "health": "our action asks no bridge whether it is ready",
     },
-    forwarding.missing("haproxy"),
+    runtime.missing("haproxy", forwarding.missing("haproxy")),
 )
 
 PRODUCTS = (*_envoys(), KONG, NGINX, CADDY, HAPROXY)
