@@ -10,8 +10,10 @@ from collections.abc import AsyncIterator, Mapping
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+from aiohttp import web
 from tokens.tokens_issuer import (
     PATIENCE_SECONDS,
     Answer,
@@ -781,6 +783,114 @@ async def test_audience_is_judged_by_each_api(tmp_path: Path) -> None:
     )
     decisions = [each["decision"] for each in described["operations"]]
     assert decisions == ["allow", "deny", "would_deny"]
+
+
+# introspection
+
+
+OPAQUE = "opaque-0123456789"
+
+
+def introspecting(active: Mapping[str, Any], *tokens: str) -> Answer:
+    """Answer that these tokens are active, and no other."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        asked = parse_qs((await request.read()).decode())["token"][0]
+        return web.json_response(active if asked in tokens else {"active": False})
+
+    return answer
+
+
+def write_introspecting(
+    directory: Path, server: IssuerServer, settings: Mapping[str, Any], **introspection: Any
+) -> Config:
+    """Configure an issuer with a key file that is asked about tokens."""
+    (directory / "secret").write_text("s3cr3t")
+    (directory / "keys.json").write_text(json.dumps({"keys": [KEY.jwk()]}))
+    asking = {"client_id": "bridge", "client_secret_file": "secret", **introspection}
+    issuer = {"issuer": server.url, "jwks_file": "keys.json", "introspection": asking}
+    changed = {**issuer, **settings}
+    return write(directory, {name: value for name, value in changed.items() if value is not None})
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "detail"),
+    [
+        pytest.param(document({"active": False}), "ok", "is not active", id="inactive"),
+        pytest.param(document({"active": True}), "failure", "anybody", id="active"),
+        pytest.param(document({}), "failure", "neither true nor false", id="no-answer"),
+        pytest.param(raw("<html>"), "failure", "not JSON", id="html"),
+        pytest.param(raw("", 401), "failure", "client_id and secret", id="bridge-unknown"),
+        pytest.param(raw("", 404), "failure", "status 404", id="elsewhere"),
+        pytest.param(Gate(raw("")), "failure", "no answer within", id="hangs"),
+    ],
+)
+async def test_endpoint_is_asked_about_a_made_up_token(
+    server: IssuerServer, tmp_path: Path, answer: Answer, outcome: str, detail: str
+) -> None:
+    server.answers["/introspect"] = answer
+    config = write_introspecting(tmp_path, server, {}, endpoint=f"{server.url}/introspect")
+    report = await examine(config)
+    check = report["issuers"][0]["checks"][-1]
+    assert (check["check"], check["outcome"]) == ("introspection", outcome)
+    assert detail in check["detail"]
+    assert report["ok"] is (outcome == "ok")
+    assert server.asked == ["/introspect"], "keys are in a file, so nothing else is asked for"
+    assert "s3cr3t" not in json.dumps(report)
+
+
+async def test_endpoint_that_must_be_in_the_metadata(server: IssuerServer, tmp_path: Path) -> None:
+    config = write_introspecting(tmp_path, server, {})
+    found = bad((await examine(config))["issuers"][0]["checks"])
+    assert found == {"metadata": "failure", "introspection": "failure"}
+    publish(server, jwks_uri=None)
+    found = bad((await examine(config))["issuers"][0]["checks"])
+    assert found == {"introspection": "failure"}
+    publish(server, jwks_uri=None, introspection_endpoint=f"{server.url}/introspect")
+    server.answers["/introspect"] = introspecting({})
+    assert bad((await examine(config))["issuers"][0]["checks"]) == {}
+
+
+async def test_issuer_of_opaque_tokens_needs_no_keys(server: IssuerServer, tmp_path: Path) -> None:
+    now = int(time.time())
+    active = {"active": True, "acr": PWD, "auth_time": now - 30, "client_id": "app", "sub": "a"}
+    server.answers["/introspect"] = introspecting(active, OPAQUE)
+    endpoint = f"{server.url}/introspect"
+    settings = {"tokens": ["opaque"], "jwks_file": None}
+    config = write_introspecting(tmp_path, server, settings, endpoint=endpoint)
+    report = await examine(config, OPAQUE, "another-0123456789")
+    checks = {check["check"]: check["outcome"] for check in report["issuers"][0]["checks"]}
+    assert checks["key_set"] == "skipped"
+    assert checks["metadata"] == "warning"
+    good, other = report["tokens"]
+    assert good["issuer"] == server.url
+    assert [check["check"] for check in good["checks"]] == [
+        *("format", "issuer", "introspection", "audience", "acr", "auth_time", "scope", "client")
+    ]
+    assert bad(good["checks"]) == {"scope": "warning"}
+    assert [each["reason"] for each in good["operations"]] == ["requirement_met", "acr_unmet"]
+    assert other["issuer"] is None
+    assert bad(other["checks"]) == {"introspection": "failure"}
+    assert {each["reason"] for each in other["operations"]} == {"token_inactive"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        pytest.param(document({"active": False}), "token_inactive", id="inactive"),
+        pytest.param(document({"active": True, "exp": 1}), "token_expired", id="expired"),
+        pytest.param(raw("", 500), "introspection_status_500", id="fault"),
+    ],
+)
+async def test_jwt_that_its_issuer_speaks_against(
+    server: IssuerServer, tmp_path: Path, answer: Answer, reason: str
+) -> None:
+    server.answers["/introspect"] = answer
+    endpoint = f"{server.url}/introspect"
+    config = write_introspecting(tmp_path, server, {}, endpoint=endpoint, when="always")
+    [described] = (await examine(config, token(iss=server.url)))["tokens"]
+    assert bad(described["checks"]) == {"introspection": "failure"}
+    assert {each["reason"] for each in described["operations"]} == {reason}
 
 
 # the table
