@@ -170,8 +170,8 @@ class Runtime:
         if config.token_cache != self._config.token_cache or self._verifier is None:
             limits = config.token_cache
             self._cache = TokenCache(limits.max_entries, limits.ttl)
-        retired_keys = _keys(self._issuers) - _keys(issuers)
-        retired_introspections = _introspections(self._issuers) - _introspections(issuers)
+        retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
+        retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
         if self._verifier is not None:
             self.report()  # takes the old verifier's counts
         verifier = TokenVerifier(issuers, self._cache)
@@ -210,12 +210,12 @@ class Runtime:
             self._log.warning("introspection_failed", issuer=call.issuer, reason=call.error)
 
 
-def _keys(issuers: dict[str, Issuer]) -> set[KeySet]:
-    return {issuer.keys for issuer in issuers.values() if issuer.keys is not None}
+def _keys(issuers: dict[str, Issuer]) -> list[KeySet]:
+    return [issuer.keys for issuer in issuers.values() if issuer.keys is not None]
 
 
-def _introspections(issuers: dict[str, Issuer]) -> set[Introspection]:
-    return {each.introspection for each in issuers.values() if each.introspection is not None}
+def _introspections(issuers: dict[str, Issuer]) -> list[Introspection]:
+    return [each.introspection for each in issuers.values() if each.introspection is not None]
 
 
 def key_source(settings: IssuerSettings) -> KeySource:
