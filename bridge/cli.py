@@ -292,8 +292,8 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
-    from bridge.rehearsal.doctor import NamedToken, diagnose  # noqa: PLC0415
-    from bridge.rehearsal.doctor_table import render  # noqa: PLC0415
+    from bridge.rehearsal.doctor.diagnose import NamedToken, diagnose  # noqa: PLC0415
+    from bridge.rehearsal.doctor.table import render  # noqa: PLC0415
 
     config = load_config(options.config)
     if options.token.count("-") > 1:

@@ -29,15 +29,12 @@ from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.policy.operations import Api, Operation, Policy
 from bridge.policy.requirement import Requirement
-from bridge.rehearsal.doctor import NamedToken, diagnose
-from bridge.rehearsal.doctor_issuer import (
-    Exchange,
-    IssuerFacts,
-    check_issuer,
-    clock_skew,
-    describe_fault,
-)
-from bridge.rehearsal.doctor_table import render
+from bridge.rehearsal.doctor.diagnose import NamedToken, diagnose
+from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts
+from bridge.rehearsal.doctor.issuer import check_issuer
+from bridge.rehearsal.doctor.table import render
+from bridge.rehearsal.doctor.times import clock_skew
+from bridge.rehearsal.doctor.words import describe_fault
 from bridge.tokens.fetch import Document
 from bridge.tokens.jwk import VerificationKey, read_key_set
 from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
@@ -215,7 +212,7 @@ def test_metadata_is_not_asked_for_where_there_can_be_none(changes: dict[str, An
         pytest.param("status_302", "failure", "status 302 instead of 200", id="redirect"),
         pytest.param("no_usable_key_set", "failure", "no JWK set", id="no-keys"),
         pytest.param("file_unreadable", "failure", "`jwks_file`", id="file"),
-        pytest.param("metadata_timeout", "skipped", "nothing says where", id="no-metadata"),
+        pytest.param("metadata_timeout", "failure", "nothing says where", id="no-metadata"),
     ],
 )
 def test_key_set_that_is_not_to_be_had(error: str, outcome: str, detail: str) -> None:
@@ -240,7 +237,9 @@ def test_key_set_that_is_not_to_be_had(error: str, outcome: str, detail: str) ->
         ),
         pytest.param([EC_KEY], ("ES256",), ["RS256", "ES256"], "ok", '"ec" for ES256', id="hint"),
         pytest.param([EC_KEY], ("ES256",), "RS256", "ok", "1 usable", id="hint-is-no-list"),
-        pytest.param([{**EC_KEY, "kid": "k" * 500}], ("ES256",), None, "ok", "kkk…", id="long-kid"),
+        pytest.param(
+            [{**EC_KEY, "kid": "k" * 500}], ("ES256",), None, "ok", "kkk...", id="long-kid"
+        ),
     ],
 )
 def test_keys_against_the_configured_algorithms(
@@ -499,10 +498,10 @@ FAULTS = [
         "/jwks", document({"keys": [ED_KEY]}, cache_control="no-store"),
         {"key_lifetime": "warning"}, id="no-store",
     ),
-    pytest.param(WELL_KNOWN, raw("<html>"), {"metadata": "failure"}, id="metadata-html"),
-    pytest.param(WELL_KNOWN, Gate(raw("{}")), {"metadata": "failure"}, id="metadata-hangs"),
+    pytest.param(WELL_KNOWN, raw("<html>"), {"metadata": "failure", "key_set": "failure"}, id="metadata-html"),
+    pytest.param(WELL_KNOWN, Gate(raw("{}")), {"metadata": "failure", "key_set": "failure"}, id="metadata-hangs"),
     pytest.param(
-        WELL_KNOWN, document({"issuer": "https://x.test"}), {"issuer": "failure"}, id="stranger"
+        WELL_KNOWN, document({"issuer": "https://x.test"}), {"issuer": "failure", "key_set": "failure"}, id="stranger"
     ),
 ]  # fmt: skip
 
@@ -540,7 +539,7 @@ async def test_issuer_that_is_down_is_found_out(tmp_path: Path) -> None:
     async with serving() as gone:
         url = gone.url
     report = await examine(write(tmp_path, {"issuer": url}))
-    assert bad(report["issuers"][0]["checks"]) == {"metadata": "failure"}
+    assert bad(report["issuers"][0]["checks"]) == {"metadata": "failure", "key_set": "failure"}
     assert "no connection" in report["issuers"][0]["checks"][0]["detail"]
 
 

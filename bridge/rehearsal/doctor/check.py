@@ -50,6 +50,11 @@ def guarded_operations(policy: Policy, issuer: str) -> list[Guarded]:
     ]
 
 
+def names_of(apis: Iterable[Api]) -> str:
+    """Write the names of APIs."""
+    return listed(api.name for api in apis)
+
+
 def listed(values: Iterable[str]) -> str:
     """Write names for a sentence, bounded: some of them are an issuer's or a client's."""
     return _clip(", ".join(values)) or "none"
@@ -57,8 +62,9 @@ def listed(values: Iterable[str]) -> str:
 
 def shown(value: Any) -> str:
     """Write a claim's or a member's value as JSON, bounded."""
-    return _clip(json.dumps(value, ensure_ascii=False))
+    return _clip(json.dumps(value))
 
 
 def _clip(text: str) -> str:
-    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+    text = text.encode("ascii", "backslashreplace").decode("ascii")  # fit for any terminal
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}..."

@@ -1,4 +1,4 @@
-"""`stepup-bridge doctor`: would the bridge and its issuers get on? Asks; others judge."""
+"""Ask every issuer, present every token, have it judged. The only part that does I/O."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from bridge.config.settings import Config
 from bridge.decision.decide import Finding
 from bridge.errors import IssuerError, RequestError, TokenError
 from bridge.policy.operations import Api
-from bridge.rehearsal.doctor_issuer import Exchange, IssuerFacts, check_issuer, has_metadata
-from bridge.rehearsal.doctor_token import PresentedToken, describe_token
+from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts, has_metadata
+from bridge.rehearsal.doctor.issuer import check_issuer
+from bridge.rehearsal.doctor.token import PresentedToken, describe_token
 from bridge.service.runtime import key_source
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.credentials import Credentials, read_credentials
