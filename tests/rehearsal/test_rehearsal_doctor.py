@@ -488,6 +488,7 @@ async def test_good_issuer_passes(server: IssuerServer, tmp_path: Path) -> None:
     )
 
 
+NO_METADATA = {"metadata": "failure", "key_set": "failure"}
 FAULTS = [
     pytest.param("/jwks", raw("{}", 500), {"key_set": "failure"}, id="keys-500"),
     pytest.param("/jwks", raw("", 302, location="/x"), {"key_set": "failure"}, id="keys-redirect"),
@@ -498,10 +499,11 @@ FAULTS = [
         "/jwks", document({"keys": [ED_KEY]}, cache_control="no-store"),
         {"key_lifetime": "warning"}, id="no-store",
     ),
-    pytest.param(WELL_KNOWN, raw("<html>"), {"metadata": "failure", "key_set": "failure"}, id="metadata-html"),
-    pytest.param(WELL_KNOWN, Gate(raw("{}")), {"metadata": "failure", "key_set": "failure"}, id="metadata-hangs"),
+    pytest.param(WELL_KNOWN, raw("<html>"), NO_METADATA, id="metadata-html"),
+    pytest.param(WELL_KNOWN, Gate(raw("{}")), NO_METADATA, id="metadata-hangs"),
     pytest.param(
-        WELL_KNOWN, document({"issuer": "https://x.test"}), {"issuer": "failure", "key_set": "failure"}, id="stranger"
+        WELL_KNOWN, document({"issuer": "https://x.test"}),
+        {"issuer": "failure", "key_set": "failure"}, id="stranger",
     ),
 ]  # fmt: skip
 
@@ -539,7 +541,7 @@ async def test_issuer_that_is_down_is_found_out(tmp_path: Path) -> None:
     async with serving() as gone:
         url = gone.url
     report = await examine(write(tmp_path, {"issuer": url}))
-    assert bad(report["issuers"][0]["checks"]) == {"metadata": "failure", "key_set": "failure"}
+    assert bad(report["issuers"][0]["checks"]) == NO_METADATA
     assert "no connection" in report["issuers"][0]["checks"][0]["detail"]
 
 

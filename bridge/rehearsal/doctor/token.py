@@ -177,7 +177,8 @@ def _claims_fault(jwt: UnverifiedJwt, settings: IssuerSettings, now: int) -> Tok
 
 def _unverified(jwt: UnverifiedJwt | None, settings: IssuerSettings) -> AccessToken:
     """Read a token that is refused as if it were not: a good one will look alike."""
-    claims = {} if jwt is None else {k: v for k, v in jwt.claims.items() if k != "cnf"}
+    claims = {} if jwt is None else dict(jwt.claims)
+    claims.pop("cnf", None)  # checked apart, it may be malformed
     aud = claims.get("aud")
     match aud:
         case str():
