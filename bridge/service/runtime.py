@@ -216,7 +216,7 @@ class Runtime:
             if old is not None and old.settings == settings and keep:
                 issuers[settings.issuer] = old
                 continue
-            source = _key_source(settings)
+            source = key_source(settings)
             keys = None if old is None else old.keys
             if not settings.takes_jwt:
                 keys = None
@@ -262,7 +262,8 @@ def _introspections(issuers: dict[str, Issuer]) -> list[Introspection]:
     return [each.introspection for each in issuers.values() if each.introspection is not None]
 
 
-def _key_source(settings: IssuerSettings) -> KeySource:
+def key_source(settings: IssuerSettings) -> KeySource:
+    """Tell where an issuer's keys come from."""
     return KeySource(
         issuer=settings.issuer,
         jwks_uri=settings.jwks_uri,
