@@ -147,6 +147,21 @@ def _parser() -> argparse.ArgumentParser:
         "1 otherwise, 2 for wrong usage"
     )
 
+    conform = _command(
+        commands,
+        "conform",
+        _conform,
+        "check a resource server or gateway from outside; needs the extra `client`",
+    )
+    conform.add_argument("url", metavar="URL", help="of the target, https or on this machine")
+    conform.add_argument("--profile", metavar="FILE", required=True, help="operations and tokens")
+    conform.add_argument("-v", "--verbose", action="store_true", help="show every exchange")
+    conform.add_argument("--json", action="store_true", help="print JSON")
+    conform.epilog = (
+        "example: stepup-bridge conform --profile profile.yaml https://api.example.com "
+        "-- exit codes: 0 if no MUST fails, 1 if one does, 2 for wrong usage"
+    )
+
     demo = _command(commands, "demo", _demo, "show it all, with a real Envoy, on this machine")
     demo.add_argument("--once", action="store_true", help="play the story and exit")
     demo.epilog = "example: stepup-bridge demo --once"
@@ -384,6 +399,29 @@ def _read_body(data: str) -> bytes:
         return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
         raise _UsageError(f"{source}: the body cannot be read: {error.strerror}") from None
+
+
+def _conform(options: argparse.Namespace) -> int:
+    try:
+        from bridge.conformance.run import TargetError, conform  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        print(
+            f"stepup-bridge: conform needs {error.name}: pip install 'stepup-bridge[client]'",
+            file=sys.stderr,
+        )
+        return FAILED
+    from bridge.conformance.report import document, render  # noqa: PLC0415
+
+    try:
+        result = conform(options.url, options.profile)
+    except TargetError as error:
+        raise _UsageError(str(error)) from None
+    found = document(result)
+    if options.json:
+        print(json.dumps(found, indent=2))
+    else:
+        print(render(found, verbose=options.verbose), end="")
+    return ALLOWED if result.ok else FAILED
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -67,6 +67,10 @@ class ChallengeSyntaxError(ValueError):
         self.offset = offset
 
 
+class RepeatedParameterError(ChallengeSyntaxError):
+    """A parameter stands twice in one challenge (RFC 9110 §11.2)."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Challenge:
     """One challenge. Equal ones have the same parameters, in any order (RFC 9110 §11.2).
@@ -191,7 +195,7 @@ class _Line:
         written, end = self.read_token(at, "a parameter")
         name = written.lower()
         if name in params:
-            raise self.fault(f"parameter {name} given twice", at)
+            raise RepeatedParameterError(f"parameter {name} given twice", self.number, at)
         equals = _EQUALS.match(self.text, end)
         if equals is None:
             raise self.fault("no = after a parameter's name", end)

@@ -1,0 +1,1 @@
+"""The conformance kit: any resource server, seen from outside, against the RFCs."""

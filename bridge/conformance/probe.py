@@ -1,0 +1,149 @@
+"""The requests on their way: httpx, no redirects, bounded in size and time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from urllib.parse import urlsplit
+
+import httpx
+
+from bridge.client.origin import origin_of
+from bridge.conformance.exchange import Exchange, Received, Sent
+from bridge.conformance.plan import GARBAGE, TOKEN_PLACE, Probe
+
+_TIMEOUT_SECONDS = 10.0
+_MAX_SECONDS = 20.0
+_MAX_BYTES = 1024 * 1024
+_MIN_PIECE = 12  # shorter pieces of a token may be in any text
+
+
+class Prober:
+    """Sends requests to one target, and gives back what may be shown.
+
+    Args:
+        url: Where the target is; operations' paths follow it.
+        host: How the target is called; None: as the URL says.
+        tokens: By name.
+    """
+
+    def __init__(self, url: str, host: str | None, tokens: Mapping[str, str]) -> None:
+        self._base = url.rstrip("/")
+        self._host = host
+        self._tokens = {**tokens, GARBAGE: GARBAGE}
+        # A connection for each request: none suffers from what the last one did to it.
+        self._http = httpx.Client(
+            timeout=_TIMEOUT_SECONDS,
+            follow_redirects=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
+
+    def __enter__(self) -> Prober:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def send(self, probe: Probe) -> Exchange:
+        """Send a request of the plan."""
+        operation = probe.operation
+        method = probe.method or operation.method
+        lines = [("authorization", value) for value in probe.authorization]
+        lines += probe.headers
+        content = None
+        if operation.body is not None and method != "HEAD":
+            content = operation.body.encode()
+            lines.append(("content-type", operation.content_type))
+        path = operation.path
+        if probe.query:
+            path += f"{'&' if '?' in path else '?'}access_token={TOKEN_PLACE}"
+        return self._exchange(
+            probe.name,
+            method,
+            self._base + path,
+            lines,
+            content,
+            token=probe.token,
+            accepted=operation.accepted,
+        )
+
+    def fetch(self, name: str, url: str) -> Exchange | None:
+        """Fetch a document of the target; None where the URL is not the target's own."""
+        origin = self._own(url)
+        if origin is None:
+            return None
+        parts = urlsplit(url)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        return self._exchange(name, "GET", origin + target, [("accept", "application/json")], None)
+
+    def _own(self, url: str) -> str | None:
+        """Give the origin to connect to; nothing is asked of anybody else."""
+        parts = urlsplit(self._base)
+        base = f"{parts.scheme}://{parts.netloc}"
+        try:
+            if origin_of(url) == origin_of(self._base):
+                return base
+        except ValueError:
+            return None
+        called = (self._host or "").lower()
+        return base if called and urlsplit(url).netloc.lower() == called else None
+
+    def _exchange(
+        self,
+        name: str,
+        method: str,
+        url: str,
+        lines: list[tuple[str, str]],
+        content: bytes | None,
+        *,
+        token: str | None = None,
+        accepted: list[int] | None = None,
+    ) -> Exchange:
+        if self._host is not None:
+            lines = [("host", self._host), *lines]
+        shown = "" if token is None else f"<{token}>"
+        sent = Sent(
+            method,
+            url.replace(TOKEN_PLACE, shown),
+            tuple((key, value.replace(TOKEN_PLACE, shown)) for key, value in lines),
+        )
+        used = "" if token is None else self._tokens[token]
+        headers = [(key, value.replace(TOKEN_PLACE, used)) for key, value in lines]
+        try:
+            received = self._receive(method, url.replace(TOKEN_PLACE, used), headers, content)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Exchange(name, sent, None, type(error).__name__, accepted or ())
+        return Exchange(name, sent, received, "", accepted or ())
+
+    def _receive(
+        self, method: str, url: str, headers: list[tuple[str, str]], content: bytes | None
+    ) -> Received:
+        deadline = time.monotonic() + _MAX_SECONDS
+        with self._http.stream(method, url, headers=headers, content=content) as response:
+            body = b""
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _MAX_BYTES or time.monotonic() > deadline:
+                    body = b""  # endless, or slow: the head is what counts
+                    break
+            lines = tuple(
+                (key.decode("latin-1").lower(), self._redact(value.decode("latin-1")))
+                for key, value in response.headers.raw
+            )
+            return Received(response.status_code, lines, body)
+
+    def _redact(self, text: str) -> str:
+        """Put a token's name where the target sends it back, whole or in part."""
+        for name, token in self._tokens.items():
+            if name == GARBAGE:
+                continue
+            for piece in (token, *token.split(".")):
+                if len(piece) >= _MIN_PIECE:
+                    text = text.replace(piece, f"<{name}>")
+        return text
