@@ -117,6 +117,16 @@ def _parser() -> argparse.ArgumentParser:
     schema = _command(commands, "schema", _schema, "print the JSON Schema of the configuration")
     schema.epilog = "example: stepup-bridge schema > bridge.schema.json"
 
+    _add_call(commands)
+    _add_conform(commands)
+
+    demo = _command(commands, "demo", _demo, "show it all, with a real Envoy, on this machine")
+    demo.add_argument("--once", action="store_true", help="play the story and exit")
+    demo.epilog = "example: stepup-bridge demo --once"
+    return parser
+
+
+def _add_call(commands: Any) -> None:
     call = _command(
         commands,
         "call",
@@ -147,6 +157,8 @@ def _parser() -> argparse.ArgumentParser:
         "1 otherwise, 2 for wrong usage"
     )
 
+
+def _add_conform(commands: Any) -> None:
     conform = _command(
         commands,
         "conform",
@@ -161,11 +173,6 @@ def _parser() -> argparse.ArgumentParser:
         "example: stepup-bridge conform --profile profile.yaml https://api.example.com "
         "-- exit codes: 0 if no MUST fails, 1 if one does, 2 for wrong usage"
     )
-
-    demo = _command(commands, "demo", _demo, "show it all, with a real Envoy, on this machine")
-    demo.add_argument("--once", action="store_true", help="play the story and exit")
-    demo.epilog = "example: stepup-bridge demo --once"
-    return parser
 
 
 def _command(commands: Any, name: str, run: Any, description: str) -> argparse.ArgumentParser:

@@ -1,4 +1,4 @@
-"""What was sent and what came back, as checks read it. No token is in it. Pure."""
+"""What was sent and what came back, as checks read it. Pure."""
 
 from __future__ import annotations
 
@@ -23,10 +23,16 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A response: names of headers in lower case, one entry for each line, tokens by name."""
+    """A response.
+
+    Attributes:
+        headers: Names in lower case, one entry for each line.
+        shown: The same as they may be shown: tokens that the target sent back by their names.
+    """
 
     status: int
-    headers: tuple[tuple[str, str], ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    shown: tuple[tuple[str, str], ...] = ()
     body: bytes = field(default=b"", repr=False)
 
     def values(self, name: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -133,17 +134,18 @@ class Prober:
                     body = b""  # endless, or slow: the head is what counts
                     break
             lines = tuple(
-                (key.decode("latin-1").lower(), self._redact(value.decode("latin-1")))
+                (key.decode("latin-1").lower(), value.decode("latin-1"))
                 for key, value in response.headers.raw
             )
-            return Received(response.status_code, lines, body)
+            shown = tuple((key, self._redact(value)) for key, value in lines)
+            return Received(response.status_code, lines, shown, body)
 
     def _redact(self, text: str) -> str:
-        """Put a token's name where the target sends it back, whole or in part."""
+        """Put a token's name where the target sends it back, whole or in part, in any case."""
         for name, token in self._tokens.items():
             if name == GARBAGE:
                 continue
             for piece in (token, *token.split(".")):
                 if len(piece) >= _MIN_PIECE:
-                    text = text.replace(piece, f"<{name}>")
+                    text = re.sub(re.escape(piece), f"<{name}>", text, flags=re.IGNORECASE)
         return text

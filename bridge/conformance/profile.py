@@ -118,9 +118,9 @@ class TokensSection(Section):
 class ProfileSection(Section):
     """A whole profile."""
 
-    resource: Annotated[str, _matches(_RESOURCE, "must be an https URL without fragment")] | None = (
-        None
-    )
+    resource: (
+        Annotated[str, _matches(_RESOURCE, "must be an https URL without fragment")] | None
+    ) = None
     host: Annotated[str, _matches(_HOST, "must be a host, maybe with a port")] | None = None
     ordinary: OperationSection
     sensitive: SensitiveSection
@@ -142,7 +142,8 @@ def read_profile(file: str | Path) -> tuple[ProfileSection, Place]:
     except UnreadableYamlError as error:
         raise ConfigError(file, [error.problem]) from None
     top = Place(root, line=root.line)
-    problems += empty_values(top)
+    # A claim without a value is left out of the token.
+    problems += [each for each in empty_values(top) if ".claims." not in each.path]
     profile: ProfileSection | None = None
     try:
         profile = ProfileSection.model_validate(root.plain())

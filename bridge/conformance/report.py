@@ -65,7 +65,7 @@ def _exchange(exchange: Exchange) -> dict[str, Any]:
         if received is None
         else {
             "status": received.status,
-            "headers": [[key, value] for key, value in received.headers if key in _SHOWN],
+            "headers": [[key, value] for key, value in received.shown if key in _SHOWN],
         },
         "fault": exchange.fault or None,
     }

@@ -16,6 +16,8 @@ _SCOPE = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 _ERROR_TEXT = re.compile(r"[ !#-\[\]-~]+")
 _ERROR_URI = re.compile(r"[!#-\[\]-~]+")
 
+_ERROR_PARAMS = frozenset({"error", "error_description", "error_uri"})
+
 _JUDGED = ("garbage", "expired", "wrong-audience", "bad-signature")
 _MALFORMED = ("no-token", "two-lines", "comma", "two-tokens")
 _DENIED = (
@@ -33,7 +35,7 @@ def _refused(exchange: Exchange, _: Evidence) -> str | None:
 
 
 def _refused_where_good_passes(exchange: Exchange, evidence: Evidence) -> str | None:
-    """A refusal tells something only where the same token passes as it must be sent."""
+    """Check what says something only where the same token passes when it is sent rightly."""
     if not evidence.other("good").accepted:
         raise NotApplicableError("the good token is not accepted either")
     return _refused(exchange, evidence)
@@ -80,8 +82,8 @@ def _written(names: tuple[str, ...], pattern: re.Pattern[str]) -> Check:
 
 
 def _no_error(exchange: Exchange, _: Evidence) -> str | None:
-    said = [name for name in exchange.bearer.params if name.startswith("error")]
-    return f"the challenge has {said[0]}" if said else None
+    said = _ERROR_PARAMS & set(exchange.bearer.params)
+    return f"the challenge has {min(said)}" if said else None
 
 
 def _status(wanted: int) -> Check:
@@ -95,9 +97,14 @@ def _status(wanted: int) -> Check:
 def _error(wanted: str) -> Check:
     def check(exchange: Exchange, _: Evidence) -> str | None:
         error = exchange.bearer.error
-        return None if error == wanted else f"error is {error or 'missing'}"
+        return None if error == wanted else _wrong(error)
 
     return check
+
+
+def _wrong(error: str | None) -> str:
+    """Say what is wrong; not what came instead, which the exchange shows without tokens."""
+    return "error is missing" if error is None else "error is another one"
 
 
 def _invalid_request(exchange: Exchange, _: Evidence) -> str | None:
@@ -108,7 +115,7 @@ def _invalid_request(exchange: Exchange, _: Evidence) -> str | None:
         error = exchange.bearer.error
     except (NotApplicableError, ChallengeSyntaxError):
         return None  # refused by the HTTP server itself, before anybody looked for a token
-    return None if error == "invalid_request" else f"error is {error or 'missing'}"
+    return None if error == "invalid_request" else _wrong(error)
 
 
 def _names_scope(exchange: Exchange, _: Evidence) -> str | None:
@@ -143,7 +150,7 @@ REQUIREMENTS = (
     Requirement(
         "RFC6750-3-2",
         "MUST",
-        "Who has no token that enables access is told of the scheme `Bearer` by `WWW-Authenticate`.",
+        "Who has no token that gives access is told of the scheme `Bearer` by `WWW-Authenticate`.",
         _DENIED,
         _names_bearer,
     ),

@@ -24,7 +24,9 @@ def _refused(exchange: Exchange, _: Evidence) -> str | None:
 
 def _error(exchange: Exchange, _: Evidence) -> str | None:
     error = exchange.bearer.error
-    return None if error == ERROR else f"error is {error or 'missing'}"
+    if error == ERROR:
+        return None
+    return "error is missing" if error is None else "error is another one"
 
 
 def _status(exchange: Exchange, _: Evidence) -> str | None:
@@ -44,6 +46,17 @@ def _says_what(exchange: Exchange, _: Evidence) -> str | None:
     if {"acr_values", "max_age"} & set(_challenge(exchange).params):
         return None
     return "neither acr_values nor max_age"
+
+
+def _telling(exchange: Exchange) -> Challenge:
+    """Give a step-up challenge that says something, and so that it can be read."""
+    challenge = _challenge(exchange)
+    acr_values = challenge.params.get("acr_values")
+    if acr_values is None and "max_age" not in challenge.params:
+        raise NotApplicableError("neither acr_values nor max_age")
+    if acr_values is not None and not _ACR_VALUES.fullmatch(acr_values):
+        raise NotApplicableError("acr_values cannot be read")
+    return challenge
 
 
 def _with(name: str, exchange: Exchange) -> list[str]:
@@ -68,7 +81,7 @@ def _max_age_written(exchange: Exchange, _: Evidence) -> str | None:
 
 
 def _lacks_acr(exchange: Exchange, evidence: Evidence) -> str | None:
-    named, demanded = _challenge(exchange).acr_values, evidence.facts.acr_values
+    named, demanded = _telling(exchange).acr_values, evidence.facts.acr_values
     if not named:
         return "a token of too weak an authentication is not told acr_values"
     if demanded and set(named) != set(demanded):
@@ -77,7 +90,7 @@ def _lacks_acr(exchange: Exchange, evidence: Evidence) -> str | None:
 
 
 def _lacks_max_age(exchange: Exchange, evidence: Evidence) -> str | None:
-    named, demanded = _challenge(exchange).params.get("max_age"), evidence.facts.max_age
+    named, demanded = _telling(exchange).params.get("max_age"), evidence.facts.max_age
     if named is None:
         return "a token of too old an authentication is not told max_age"
     if demanded is not None and named.isdecimal() and int(named) != demanded:
@@ -86,7 +99,7 @@ def _lacks_max_age(exchange: Exchange, evidence: Evidence) -> str | None:
 
 
 def _all(exchange: Exchange, evidence: Evidence) -> str | None:
-    facts, params = evidence.facts, _challenge(exchange).params
+    facts, params = evidence.facts, _telling(exchange).params
     if not facts.acr_values or facts.max_age is None:
         raise NotApplicableError("the profile does not say that both are demanded")
     lacking = [name for name in ("acr_values", "max_age") if name not in params]

@@ -140,7 +140,11 @@ REQUIREMENTS = (
         "RFC9728-3.2-2", "MUST", "It is one JSON object, no member twice.", (METADATA,), _object
     ),
     Requirement(
-        "RFC9728-3.2-3", "MUST", "Members without a value are left out.", (METADATA,), _nothing_empty
+        "RFC9728-3.2-3",
+        "MUST",
+        "Members without a value are left out.",
+        (METADATA,),
+        _nothing_empty,
     ),
     Requirement(
         "RFC9728-3.3-1",

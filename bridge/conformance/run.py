@@ -77,9 +77,7 @@ def _check_url(url: str) -> None:
 
 
 def _gather(profile: ProfileSection, tokens: Iterable[str], prober: Prober) -> Evidence:
-    facts = Facts(
-        profile.resource, tuple(profile.sensitive.acr_values), profile.sensitive.max_age
-    )
+    facts = Facts(profile.resource, tuple(profile.sensitive.acr_values), profile.sensitive.max_age)
     evidence = Evidence(facts, exchanges := {}, missing := {})
     for probe in plan(profile):
         if (reason := why_not(probe, {*tokens, "garbage"})) is None:

@@ -16,8 +16,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from bridge.conformance.profile import MintSection, ProfileSection, TokenSection, TokensSection
 from bridge.config.places import Place
+from bridge.conformance.profile import MintSection, ProfileSection, TokenSection, TokensSection
 from bridge.errors import ConfigError, Problem
 
 _MAX_BYTES = 64 * 1024
@@ -108,9 +108,9 @@ def _read(path: Path) -> str:
 
 
 def _run(command: list[str], directory: Path) -> str:
-    """Run a command without a shell; its standard output is the token."""
+    """Run the operator's command, without a shell; its standard output is the token."""
     try:
-        done = subprocess.run(  # noqa: S603: the operator's own command
+        done = subprocess.run(  # noqa: S603
             command,
             cwd=directory,
             stdin=subprocess.DEVNULL,
