@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from types import TracebackType
@@ -17,7 +16,7 @@ from bridge.conformance.plan import GARBAGE, TOKEN_PLACE, Probe
 _TIMEOUT_SECONDS = 10.0
 _MAX_SECONDS = 20.0
 _MAX_BYTES = 1024 * 1024
-_MIN_PIECE = 12  # shorter pieces of a token may be in any text
+_PIECE = 12  # characters of a token; fewer may be in any text
 
 
 class Prober:
@@ -33,6 +32,11 @@ class Prober:
         self._base = url.rstrip("/")
         self._host = host
         self._tokens = {**tokens, GARBAGE: GARBAGE}
+        self._pieces = {
+            token[at : at + _PIECE].lower(): name
+            for name, token in tokens.items()
+            for at in range(len(token) - _PIECE + 1)
+        }
         # A connection for each request: none suffers from what the last one did to it.
         self._http = httpx.Client(
             timeout=_TIMEOUT_SECONDS,
@@ -142,10 +146,15 @@ class Prober:
 
     def _redact(self, text: str) -> str:
         """Put a token's name where the target sends it back, whole or in part, in any case."""
-        for name, token in self._tokens.items():
-            if name == GARBAGE:
-                continue
-            for piece in (token, *token.split(".")):
-                if len(piece) >= _MIN_PIECE:
-                    text = re.sub(re.escape(piece), f"<{name}>", text, flags=re.IGNORECASE)
-        return text
+        lower = text.lower()
+        shown: list[str] = []
+        hidden_to = 0
+        for at, character in enumerate(text):
+            name = self._pieces.get(lower[at : at + _PIECE])
+            if name is not None:
+                if at >= hidden_to:
+                    shown.append(f"<{name}>")
+                hidden_to = at + _PIECE
+            elif at >= hidden_to:
+                shown.append(character)
+        return "".join(shown)
