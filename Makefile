@@ -83,6 +83,10 @@ e2e-images: $(STAMPS)/dev ## the images of the container tests, from packages, i
 e2e-docker: $(STAMPS)/dev ## the same in containers, with images from packages; as root it starts an engine, and stops it
 	e2e/images/with-engine sh -c '$(BIN)/python -m e2e.images && E2E_ENGINE=required E2E_RUNTIME=docker $(BIN)/pytest e2e $(ARGS)'
 
+.PHONY: conformance
+conformance: $(STAMPS)/dev ## the conformance kit through every gateway; writes the table of docs/conformance.md
+	$(BIN)/python -m e2e.conformance_table
+
 .PHONY: lua
 lua: kong ## the same as `make kong`
 

@@ -146,6 +146,9 @@ class Prober:
 
     def _redact(self, text: str) -> str:
         """Put a token's name where the target sends it back, whole or in part, in any case."""
+        for name, token in self._tokens.items():
+            if len(token) < _PIECE and name != GARBAGE:
+                text = text.replace(token, f"<{name}>")
         lower = text.lower()
         shown: list[str] = []
         hidden_to = 0

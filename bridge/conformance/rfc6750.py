@@ -229,21 +229,21 @@ REQUIREMENTS = (
     Requirement(
         "RFC6750-3.1-7",
         "SHOULD",
-        "It is answered with 403.",
+        "A token without the scope that is needed is answered with 403.",
         ("insufficient-scope",),
         _status(_FORBIDDEN),
     ),
     Requirement(
         "RFC6750-3.1-8",
         "SHOULD",
-        "Its error is `insufficient_scope`.",
+        "The error of a token without the scope that is needed is `insufficient_scope`.",
         ("insufficient-scope",),
         _error("insufficient_scope"),
     ),
     Requirement(
         "RFC6750-3.1-9",
         "SHOULD",
-        "The challenge names the scopes that are needed.",
+        "A challenge with `insufficient_scope` names the scopes that are needed.",
         ("insufficient-scope",),
         _names_scope,
         ours=True,
@@ -272,7 +272,7 @@ REQUIREMENTS = (
     Requirement(
         "RFC9068-4-4",
         "MUST",
-        "The error of all of them is `invalid_token`.",
+        "The error of a token that is expired, forged or for another audience is `invalid_token`.",
         _JUDGED,
         _error("invalid_token"),
     ),

@@ -135,15 +135,17 @@ REQUIREMENTS = (
     Requirement(
         "RFC9470-3-2",
         "MUST",
-        f"Its error is `{ERROR}`, in that spelling.",
+        f"The error of such a token is `{ERROR}`, in that spelling.",
         _STEPPED,
         _error,
     ),
-    Requirement("RFC9470-3-3", "MUST", "It is answered with 401.", _STEPPED, _status, ours=True),
+    Requirement(
+        "RFC9470-3-3", "MUST", "Such a token is answered with 401.", _STEPPED, _status, ours=True
+    ),
     Requirement(
         "RFC9470-3-4",
         "MUST",
-        "The challenge says which authentication would do: `acr_values`, `max_age` or both.",
+        "Its challenge says which authentication would do: `acr_values`, `max_age` or both.",
         _STEPPED,
         _says_what,
         ours=True,

@@ -134,10 +134,18 @@ REQUIREMENTS = (
         _status,
     ),
     Requirement(
-        "RFC9728-3.2-1", "MUST", "Its type is `application/json`.", (METADATA,), _media_type
+        "RFC9728-3.2-1",
+        "MUST",
+        "The type of the metadata is `application/json`.",
+        (METADATA,),
+        _media_type,
     ),
     Requirement(
-        "RFC9728-3.2-2", "MUST", "It is one JSON object, no member twice.", (METADATA,), _object
+        "RFC9728-3.2-2",
+        "MUST",
+        "The metadata is one JSON object, no member twice.",
+        (METADATA,),
+        _object,
     ),
     Requirement(
         "RFC9728-3.2-3",
@@ -207,8 +215,9 @@ REQUIREMENTS = (
     Requirement(
         "RFC9728-3.3-3",
         "INFO",
-        "Its `resource` is the very URL that was requested; most APIs name a prefix of it.",
+        "The `resource` of the metadata found by the challenge is the very URL that was requested.",
         (LINKED_METADATA,),
         _resource_as_requested,
+        ours=True,
     ),
 )
