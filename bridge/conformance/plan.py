@@ -65,7 +65,7 @@ def plan(profile: ProfileSection) -> Iterator[Probe]:
 
 def why_not(probe: Probe, tokens: Collection[str]) -> str | None:
     """Say why a request cannot be sent; None where it can."""
-    if probe.token is not None and probe.token not in tokens:
+    if probe.token not in (None, GARBAGE, *tokens):
         return f"the profile has no token {probe.token}"
     if probe.method == "HEAD" and probe.operation.method != "GET":
         return "the ordinary operation is no GET"

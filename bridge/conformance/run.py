@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -58,8 +59,7 @@ def conform(url: str, file: str | Path) -> Result:
     _check_url(url)
     profile, top = read_profile(file)
     tokens = read_tokens(file, profile, top)
-    with Prober(url, profile.host, tokens) as prober:
-        evidence = _gather(profile, tokens, prober)
+    evidence = asyncio.run(_gather(url, profile, tokens))
     verdicts = tuple(judge(requirement, evidence) for requirement in REQUIREMENTS)
     return Result(url, verdicts, tuple(evidence.exchanges.values()))
 
@@ -76,27 +76,32 @@ def _check_url(url: str) -> None:
         raise TargetError("URL must be https, or on this machine: tokens are sent there")
 
 
-def _gather(profile: ProfileSection, tokens: Iterable[str], prober: Prober) -> Evidence:
-    facts = Facts(profile.resource, tuple(profile.sensitive.acr_values), profile.sensitive.max_age)
-    evidence = Evidence(facts, exchanges := {}, missing := {})
-    for probe in plan(profile):
-        if (reason := why_not(probe, {*tokens, "garbage"})) is None:
-            exchanges[probe.name] = prober.send(probe)
-        else:
-            missing[probe.name] = reason
-    if profile.resource is None:
-        missing[METADATA] = missing[LINKED_METADATA] = "the profile names no resource"
-        return evidence
-    for name, found in (
-        (METADATA, metadata_url(profile.resource)),
-        (LINKED_METADATA, next(_links(evidence), None)),
-    ):
-        if found is None:
-            missing[name] = "no challenge has resource_metadata"
-        elif (exchange := prober.fetch(name, found)) is None:
-            missing[name] = "it is at an origin that is not the target's, and was not asked"
-        else:
-            exchanges[name] = exchange
+async def _gather(url: str, profile: ProfileSection, tokens: Mapping[str, str]) -> Evidence:
+    """Send everything, one after the other."""
+    sensitive = profile.sensitive
+    facts = Facts(profile.resource, tuple(sensitive.acr_values), sensitive.max_age)
+    exchanges: dict[str, Exchange] = {}
+    missing: dict[str, str] = {}
+    evidence = Evidence(facts, exchanges, missing)
+    async with Prober(url, profile.host, tokens) as prober:
+        for probe in plan(profile):
+            if (reason := why_not(probe, tokens)) is None:
+                exchanges[probe.name] = await prober.send(probe)
+            else:
+                missing[probe.name] = reason
+        if profile.resource is None:
+            missing[METADATA] = missing[LINKED_METADATA] = "the profile names no resource"
+            return evidence
+        for name, found in (
+            (METADATA, metadata_url(profile.resource)),
+            (LINKED_METADATA, next(_links(evidence), None)),
+        ):
+            if found is None:
+                missing[name] = "no challenge has resource_metadata"
+            elif (exchange := await prober.fetch(name, found)) is None:
+                missing[name] = "it is at an origin that is not the target's, and was not asked"
+            else:
+                exchanges[name] = exchange
     return evidence
 
 

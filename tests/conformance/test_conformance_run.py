@@ -20,6 +20,9 @@ from stub_api import (
 )
 
 from bridge.cli import main
+from bridge.conformance.plan import Probe
+from bridge.conformance.probe import Prober
+from bridge.conformance.profile import OperationSection
 from bridge.conformance.requirements import REQUIREMENTS
 
 EXPIRED_ACCEPTED = """\
@@ -209,6 +212,15 @@ def test_accepted_statuses_are_the_profiles(tmp_path: Path) -> None:
         assert main([*arguments, str(write_profile(tmp_path))]) == 1
         text = PROFILE.replace("path: /transfers", "path: /transfers\n  accepted: [422]")
         assert main([*arguments, str(write_profile(tmp_path, text))]) == 0
+
+
+async def test_target_that_never_answers_is_given_up() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        async with Prober(url, None, {}, seconds=0.2) as prober:
+            exchange = await prober.send(Probe("none", OperationSection(path="/")))
+
+    assert (exchange.received, exchange.fault) == (None, "TimeoutError")
 
 
 def test_huge_answer_is_cut_off(tmp_path: Path) -> None:
