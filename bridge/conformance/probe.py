@@ -166,10 +166,10 @@ class Prober:
         shown: list[str] = []
         hidden_to = 0
         for at, character in enumerate(text):
-            name = self._pieces.get(lower[at : at + _PIECE])
-            if name is not None:
+            owner = self._pieces.get(lower[at : at + _PIECE])
+            if owner is not None:
                 if at >= hidden_to:
-                    shown.append(f"<{name}>")
+                    shown.append(f"<{owner}>")
                 hidden_to = at + _PIECE
             elif at >= hidden_to:
                 shown.append(character)

@@ -101,6 +101,20 @@ def test_no_token_is_printed_though_the_target_sends_it_back(
             assert token[at : at + 12] not in printed.lower()
 
 
+def test_short_token_is_not_printed_either(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "profile.yaml"
+    file.write_text(f"{PROFILE}  good: {{command: [echo, abc123]}}\n")
+
+    with serving(StubApi(echoing)) as api:
+        main(["conform", api.url, "--profile", str(file), "--json"])
+
+    printed = capsys.readouterr().out
+    assert 'realm=\\"Bearer <good>\\"' in printed
+    assert "abc123" not in printed
+
+
 def test_verbose_shows_what_passed_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving(StubApi()) as api:
         main(["conform", api.url, "--profile", str(write_profile(tmp_path)), "-v"])
