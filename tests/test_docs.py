@@ -77,6 +77,9 @@ def reasons() -> Iterator[str]:
             case ast.JoinedStr(values=parts):
                 texts = [str(part.value) for part in parts if isinstance(part, ast.Constant)]
                 yield "[a-z]+".join(texts)
+        for key in node.keywords:
+            if (name, key.arg) == ("_replace", "reason") and isinstance(key.value, ast.Constant):
+                yield re.escape(str(key.value.value))
 
 
 def test_operations_lists_every_metric_and_no_other() -> None:

@@ -49,6 +49,22 @@ class TokenCacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopGuardSettings:
+    """What becomes of step-ups that lead nowhere.
+
+    Attributes:
+        limit: New tokens that still fail within the window from which on `forbid` forbids.
+        window: Seconds.
+        max_entries: Operations of users that are remembered.
+    """
+
+    action: Literal["report", "forbid"] = "report"
+    limit: int = 3
+    window: int = 600
+    max_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged on stdout, and how."""
 
@@ -82,4 +98,5 @@ class Config:
     assurance_levels: tuple[str, ...] = ()
     upstream_headers: tuple[tuple[str, str], ...] = DEFAULT_UPSTREAM_HEADERS
     token_cache: TokenCacheSettings = TokenCacheSettings()
+    loop_guard: LoopGuardSettings = LoopGuardSettings()
     log: LogSettings = LogSettings()

@@ -10,6 +10,7 @@ from bridge.config.providers import PRESETS
 from bridge.config.settings import (
     Config,
     LogSettings,
+    LoopGuardSettings,
     TokenCacheSettings,
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
@@ -45,6 +46,7 @@ def translate(section: model.FileSection, file: Path) -> Config:
         token_cache=TokenCacheSettings(
             max_entries=section.token_cache.max_entries, ttl=section.token_cache.ttl
         ),
+        loop_guard=LoopGuardSettings(**section.loop_guard.model_dump()),
         log=LogSettings(level=section.log.level, format=section.log.format),
     )
 

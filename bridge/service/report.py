@@ -10,10 +10,13 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5)
+
+_SHOWN_STEP_UPS = 20
+_SHOWN_LENGTH = 100
 
 Labels = tuple[str, ...]
 
@@ -47,6 +50,24 @@ class KeySetState:
 
 
 @dataclass(slots=True)
+class IgnoredStepUp:
+    """A new access token that still lacks what was asked for; `acr_values`, `max_age`: what was.
+
+    `acr` and `acr_values` are lists joined with spaces; `auth_age_seconds` None: no `auth_time`.
+    """
+
+    at: int
+    issuer: str
+    api: str
+    operation: str
+    client_id: str
+    acr_values: str
+    max_age: int | None
+    acr: str
+    auth_age_seconds: float | None
+
+
+@dataclass(slots=True)
 class Report:
     """Counters since the start of the process, and its state.
 
@@ -54,6 +75,8 @@ class Report:
         checks: By gateway, api, operation, decision, error.
         check_seconds: By gateway.
         key_set_fetches: By issuer and outcome.
+        step_up_ignored: By issuer, api, operation.
+        step_up_ignored_last: The newest of them, the newest last, their texts cut short.
         config_loads: By outcome.
         config_loaded_timestamp: Epoch seconds of the load in force.
         config_problems: Of the last load, where it was refused.
@@ -65,6 +88,8 @@ class Report:
     token_cache_misses: int = 0
     token_cache_entries: int = 0
     key_set_fetches: Counter[Labels] = field(default_factory=Counter)
+    step_up_ignored: Counter[Labels] = field(default_factory=Counter)
+    step_up_ignored_last: list[IgnoredStepUp] = field(default_factory=list)
     key_sets: list[KeySetState] = field(default_factory=list)
     config_loads: Counter[str] = field(default_factory=Counter)
     config_loaded_timestamp: float = 0.0
@@ -86,11 +111,20 @@ class Report:
             durations = self.check_seconds[gateway] = Durations()
         durations.observe(seconds)
 
+    def count_ignored(self, ignored: IgnoredStepUp) -> None:
+        """Count a step-up that was ignored, and keep it for people."""
+        self.step_up_ignored[ignored.issuer, ignored.api, ignored.operation] += 1
+        short = replace(
+            ignored, client_id=ignored.client_id[:_SHOWN_LENGTH], acr=ignored.acr[:_SHOWN_LENGTH]
+        )
+        self.step_up_ignored_last = [*self.step_up_ignored_last, short][-_SHOWN_STEP_UPS:]
+
     def to_json(self) -> bytes:
         """Write the report as one line."""
         document = asdict(self)
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
+        document["step_up_ignored"] = [[*labels, n] for labels, n in self.step_up_ignored.items()]
         document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
@@ -100,6 +134,9 @@ class Report:
         document: dict[str, Any] = json.loads(line)
         document["checks"] = _counter(document["checks"])
         document["key_set_fetches"] = _counter(document["key_set_fetches"])
+        document["step_up_ignored"] = _counter(document["step_up_ignored"])
+        last = [IgnoredStepUp(**ignored) for ignored in document["step_up_ignored_last"]]
+        document["step_up_ignored_last"] = last
         document["config_loads"] = Counter(document["config_loads"])
         document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
         document["check_seconds"] = {
@@ -125,6 +162,8 @@ def merge(reports: Iterable[Report]) -> Report:
         total.token_cache_misses += report.token_cache_misses
         total.token_cache_entries += report.token_cache_entries
         total.key_set_fetches.update(report.key_set_fetches)
+        total.step_up_ignored.update(report.step_up_ignored)
+        total.step_up_ignored_last += report.step_up_ignored_last
         total.config_loads |= report.config_loads
         if report.config_loaded_timestamp and (
             not total.config_loaded_timestamp
@@ -135,6 +174,8 @@ def merge(reports: Iterable[Report]) -> Report:
         for state in report.key_sets:
             key_sets[state.issuer] = _worse(key_sets.get(state.issuer), state)
     total.key_sets = list(key_sets.values())
+    total.step_up_ignored_last.sort(key=lambda ignored: ignored.at)
+    del total.step_up_ignored_last[:-_SHOWN_STEP_UPS]
     return total
 
 
@@ -146,6 +187,8 @@ def counters_of(report: Report) -> Report:
         token_cache_hits=report.token_cache_hits,
         token_cache_misses=report.token_cache_misses,
         key_set_fetches=report.key_set_fetches,
+        step_up_ignored=report.step_up_ignored,
+        step_up_ignored_last=report.step_up_ignored_last,
         config_loads=report.config_loads,
     )
 

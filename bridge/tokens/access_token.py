@@ -31,6 +31,8 @@ class AccessToken:
         is_machine: No user stands behind it, as far as can be seen: nobody can step up.
         acr_names: What its issuer calls the policy's acr values.
         insufficient_claims: Its client is told in Microsoft Entra's dialect too.
+        sub: Whom it stands for; None where that is no string.
+        iat: When it was issued, epoch seconds; None: unknown.
     """
 
     iss: str
@@ -45,6 +47,8 @@ class AccessToken:
     is_machine: bool = False
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
+    sub: str | None = None
+    iat: float | None = None
 
 
 def access_token(
@@ -59,6 +63,7 @@ def access_token(
     auth_time = find_claim(claims, names.auth_time)
     scope = find_claim(claims, names.scope)
     client_id = find_claim(claims, names.client_id)
+    sub = claims.get("sub")
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
@@ -78,6 +83,8 @@ def access_token(
         is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
+        sub=sub if isinstance(sub, str) else None,
+        iat=read_auth_time(claims.get("iat")),
     )
 
 

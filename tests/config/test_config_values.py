@@ -14,6 +14,7 @@ from bridge.config.load import load_config
 from bridge.config.settings import (
     Config,
     LogSettings,
+    LoopGuardSettings,
     TcpAddress,
     TokenCacheSettings,
     UnixAddress,
@@ -104,6 +105,7 @@ apis:
 unmatched_host: allow
 upstream_headers: {X-User: sub, x-mail: "https://example.com/mail"}
 token_cache: {max_entries: 5, ttl: 1h}
+loop_guard: {action: forbid, limit: 2, window: 1m, max_entries: 7}
 log: {level: debug, format: console}
 """
     assert load(tmp_path, text) == Config(
@@ -168,6 +170,7 @@ log: {level: debug, format: console}
         assurance_levels=("pwd", "mfa", "phr"),
         upstream_headers=(("x-user", "sub"), ("x-mail", "https://example.com/mail")),
         token_cache=TokenCacheSettings(5, 3600),
+        loop_guard=LoopGuardSettings("forbid", 2, 60, 7),
         log=LogSettings("debug", "console"),
     )
 
