@@ -7,7 +7,7 @@ No clock: `now` is given.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import NamedTuple
@@ -44,7 +44,7 @@ class _Challenges:
     """What is remembered of an operation's challenges to one user of one client.
 
     Attributes:
-        last: When the last one was given, epoch seconds.
+        last: When the last one was given, or the 403 that ended them; epoch seconds.
         auth_time: The latest that has come, so that no login counts twice.
         ignored: When tokens of a new login came without the acr.
         undated: When new tokens came without the `auth_time` that max_age needs.
@@ -61,6 +61,10 @@ class _Challenges:
         return replace(
             self, ignored=ignored, undated=tuple(at for at in self.undated if at > start)
         )
+
+    def answered(self, token: AccessToken, now: int) -> _Challenges:
+        """Remember that a token was answered."""
+        return replace(self, last=now, auth_time=max(self.auth_time, token.auth_time or 0))
 
 
 class LoopGuard:
@@ -103,31 +107,25 @@ class LoopGuard:
         start = now - self.settings.window
         held = self._take(user)
         known = {each: was.within(start) for each, was in held.items() if was.last > start}
-        was = known.get(asked)
-        if was is None:
-            known[asked] = _Challenges(now, token.auth_time or 0)
-            self._keep(user, known)
-            return denial, None
-        if self._is_over(was):
+        was = known.get(asked) or _Challenges(now, token.auth_time or 0)
+        if self._is_over(was):  # a 403 asks for nothing, so nothing is ignored
             self._keep(user, known)
             return self._forbid(denial, was, now), None
-        limit = self.settings.limit
         ignored = (
-            denial.unmet.acr and _is_new_login(token, was) and not _answers(token, asked, known)
+            denial.unmet.acr and _is_new_login(token, was) and not _answers_another(token, known)
         )
         undated = denial.unmet.max_age and _is_new_and_undated(token, was)
+        was = was.answered(token, now)
         if ignored:
-            was = replace(was, ignored=(*was.ignored, now)[-limit:])
+            was = replace(was, ignored=(*was.ignored, now)[-self.settings.limit :])
         if undated:
-            was = replace(was, undated=(*was.undated, now)[-limit:])
-        auth_time = max(was.auth_time, token.auth_time or 0)
-        over = self._is_over(was)
-        known[asked] = replace(was, last=was.last if over else now, auth_time=auth_time)
+            was = replace(was, undated=(*was.undated, now)[-self.settings.limit :])
+        known[asked] = was
         self._keep(user, known)
         tell = (ignored and len(was.ignored) >= _TOLD_FROM) or (
             undated and len(was.undated) >= _TOLD_FROM
         )
-        told = self._forbid(denial, was, now) if over else _explain(denial, was)
+        told = self._forbid(denial, was, now) if self._is_over(was) else _explain(denial, was)
         return told, _report(token, asked, now) if tell else None
 
     def _is_over(self, was: _Challenges) -> bool:
@@ -140,7 +138,7 @@ class LoopGuard:
             status=_FORBIDDEN,
             reason="step_up_ignored",
             description=_ACR_IGNORED,
-            retry_after_seconds=max(1, seconds),
+            retry_after_seconds=seconds,
         )
 
     def _take(self, user: bytes) -> dict[_Asked, _Challenges]:
@@ -167,17 +165,12 @@ def _is_new_and_undated(token: AccessToken, was: _Challenges) -> bool:
     return token.auth_time is None and token.iat is not None and token.iat > was.last + token.leeway
 
 
-def _answers(token: AccessToken, asked: _Asked, known: Mapping[_Asked, _Challenges]) -> bool:
+def _answers_another(token: AccessToken, known: Iterable[_Asked]) -> bool:
     """Tell whether the login may be the answer to another operation's challenge, in another tab.
 
     `max_age` is met by any login at its own time, whatever has become of it by now.
     """
-    return any(
-        other != asked
-        and satisfies_acr(token, other.acr_values)
-        and (token.auth_time or 0) + token.leeway >= was.last
-        for other, was in known.items()
-    )
+    return any(satisfies_acr(token, other.acr_values) for other in known)
 
 
 def _explain(denial: Decision, was: _Challenges) -> Decision:

@@ -119,6 +119,8 @@ NEVER = [
     pytest.param(lambda now: a_token(NOW - 1, iat=now - 1), MFA, id="renewed-without-login"),
     pytest.param(lambda now: a_token(None, iat=now - 1), MFA, id="no-auth-time-and-acr-unmet"),
     pytest.param(lambda now: a_token(None, "phr", iat=None), PHR, id="no-auth-time-and-no-iat"),
+    pytest.param(lambda now: a_token(None, "phr", iat=NOW - 1), PHR, id="no-auth-time-not-new"),
+    pytest.param(lambda now: a_token(None, "phr", iat=now - 5), PHR, id="issued-at-the-leeway"),
     pytest.param(lambda now: a_token(now - 1, sub=None), MFA, id="no-subject"),
     pytest.param(lambda now: a_token(now - 1, client_id=None), MFA, id="no-client"),
     pytest.param(lambda now: a_token(None, iat=now - 1, is_machine=True), PHR, id="machine"),
@@ -184,11 +186,26 @@ def test_what_was_counted_is_forgotten_when_the_window_is_over(after: int, is_to
     assert bool(bridge.ignored) is is_told
 
 
-def test_a_login_long_after_the_challenge_is_no_answer_to_it() -> None:
+@pytest.mark.parametrize(
+    ("after", "is_counted"),
+    [
+        pytest.param(WINDOW - 1, True, id="within"),
+        pytest.param(WINDOW, False, id="over"),
+        pytest.param(WINDOW + 1, False, id="long-over"),
+    ],
+)
+def test_a_login_long_after_the_challenge_is_no_answer_to_it(after: int, is_counted: bool) -> None:
     bridge = Bridge()
-    for turn in range(9):
-        at = NOW + turn * WINDOW
-        assert bridge.ask(a_token(at - 1), at).description == FIRST
+    bridge.loop(1)
+    bridge.loop(2, start=NOW + after)
+    assert bool(bridge.ignored) is is_counted
+
+
+def test_one_login_of_the_future_counts_once() -> None:
+    bridge = Bridge()
+    bridge.loop(1)
+    for at in range(NOW + 10, NOW + 300, 10):
+        bridge.ask(a_token(NOW + 900, iat=at - 1), at)
     assert bridge.ignored == []
 
 
