@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.http1 import Reply, Request
 from e2e.harness.policy import MFA, PWD
 from e2e.harness.stack import Stack

@@ -75,8 +75,10 @@ def reasons() -> Iterator[str]:
             case ast.Constant(value=str(reason)):
                 yield re.escape(reason)
             case ast.JoinedStr(values=parts):
-                texts = [str(part.value) for part in parts if isinstance(part, ast.Constant)]
-                yield "[a-z]+".join(texts)
+                yield "".join(
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z0-9_…]+"
+                    for part in parts
+                )
         for key in node.keywords:
             if (name, key.arg) == ("_replace", "reason") and isinstance(key.value, ast.Constant):
                 yield re.escape(str(key.value.value))

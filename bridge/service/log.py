@@ -29,6 +29,8 @@ EVENTS = {
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
     "step_up_ignored": "users log in anew, and still what was asked for does not come",
+    "introspection_failed": "an issuer gave no proper answer about a token; once for each reason",
+    "introspection_recovered": "it does again",
     "service_started": "the listeners are open",
     "drain_started": "SIGTERM or SIGINT: no new connections, requests in hand are finished",
     "service_stopped": "the end",

@@ -68,6 +68,14 @@ class IgnoredStepUp:
 
 
 @dataclass(slots=True)
+class IntrospectionState:
+    """How the last call to an issuer's introspection endpoint ended; None: well, or none was."""
+
+    issuer: str
+    error: str | None
+
+
+@dataclass(slots=True)
 class Report:
     """Counters since the start of the process, and its state.
 
@@ -77,6 +85,7 @@ class Report:
         key_set_fetches: By issuer and outcome.
         step_up_ignored: By issuer, api, operation.
         step_up_ignored_last: The newest of them, the newest last, their texts cut short.
+        introspections: By issuer and outcome.
         config_loads: By outcome.
         config_loaded_timestamp: Epoch seconds of the load in force.
         config_problems: Of the last load, where it was refused.
@@ -91,6 +100,8 @@ class Report:
     step_up_ignored: Counter[Labels] = field(default_factory=Counter)
     step_up_ignored_last: list[IgnoredStepUp] = field(default_factory=list)
     key_sets: list[KeySetState] = field(default_factory=list)
+    introspections: Counter[Labels] = field(default_factory=Counter)
+    introspection: list[IntrospectionState] = field(default_factory=list)
     config_loads: Counter[str] = field(default_factory=Counter)
     config_loaded_timestamp: float = 0.0
     config_problems: list[str] = field(default_factory=list)
@@ -125,6 +136,7 @@ class Report:
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
         document["step_up_ignored"] = [[*labels, n] for labels, n in self.step_up_ignored.items()]
+        document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
         document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
@@ -137,6 +149,8 @@ class Report:
         document["step_up_ignored"] = _counter(document["step_up_ignored"])
         last = [IgnoredStepUp(**ignored) for ignored in document["step_up_ignored_last"]]
         document["step_up_ignored_last"] = last
+        document["introspections"] = _counter(document["introspections"])
+        document["introspection"] = [IntrospectionState(**s) for s in document["introspection"]]
         document["config_loads"] = Counter(document["config_loads"])
         document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
         document["check_seconds"] = {
@@ -150,10 +164,12 @@ def merge(reports: Iterable[Report]) -> Report:
     """Add up the reports of several processes that serve one configuration.
 
     Counters and cache entries are sums; loads are the most that one process made, since each makes
-    every load; the load in force is the oldest; a key set is as bad as its worst.
+    every load; the load in force is the oldest; a key set is as bad as its worst, and so is
+    introspection.
     """
     total = Report()
     key_sets: dict[str, KeySetState] = {}
+    introspection: dict[str, IntrospectionState] = {}
     for report in reports:
         total.checks.update(report.checks)
         for gateway, durations in report.check_seconds.items():
@@ -164,6 +180,7 @@ def merge(reports: Iterable[Report]) -> Report:
         total.key_set_fetches.update(report.key_set_fetches)
         total.step_up_ignored.update(report.step_up_ignored)
         total.step_up_ignored_last += report.step_up_ignored_last
+        total.introspections.update(report.introspections)
         total.config_loads |= report.config_loads
         if report.config_loaded_timestamp and (
             not total.config_loaded_timestamp
@@ -173,9 +190,13 @@ def merge(reports: Iterable[Report]) -> Report:
         total.config_problems = total.config_problems or report.config_problems
         for state in report.key_sets:
             key_sets[state.issuer] = _worse(key_sets.get(state.issuer), state)
+        for asked in report.introspection:
+            if asked.error is not None or asked.issuer not in introspection:
+                introspection[asked.issuer] = asked
     total.key_sets = list(key_sets.values())
     total.step_up_ignored_last.sort(key=lambda ignored: ignored.at)
     del total.step_up_ignored_last[:-_SHOWN_STEP_UPS]
+    total.introspection = list(introspection.values())
     return total
 
 
@@ -189,6 +210,7 @@ def counters_of(report: Report) -> Report:
         key_set_fetches=report.key_set_fetches,
         step_up_ignored=report.step_up_ignored,
         step_up_ignored_last=report.step_up_ignored_last,
+        introspections=report.introspections,
         config_loads=report.config_loads,
     )
 
