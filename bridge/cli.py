@@ -18,7 +18,7 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.service.output import flush_or_discard, open_closed_streams
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
-"""Exit codes: fine; cannot run, or a case failed; wrong usage or config; `explain` denies."""
+"""Exit codes: fine; cannot run, or a case or check failed; wrong usage or config; a denial."""
 
 _INTERRUPTED = 130  # as a shell tells of SIGINT
 
@@ -101,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
     test.add_argument("cases", metavar="CASES.yaml", nargs="+", help="files of test cases")
     test.epilog = "example: stepup-bridge test --config bridge.yaml policy-tests.yaml"
+
+    doctor = _command(commands, "doctor", _doctor, "ask issuers whether anything would fail")
+    doctor.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
+    doctor.add_argument(
+        "--token",
+        metavar="FILE|-",
+        action="append",
+        default=[],
+        help="a file with an access token to look at, or stdin; repeatable",
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.epilog = "example: stepup-bridge doctor --config bridge.yaml --token token.txt"
 
     schema = _command(commands, "schema", _schema, "print the JSON Schema of the configuration")
     schema.epilog = "example: stepup-bridge schema > bridge.schema.json"
@@ -187,13 +199,18 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 async def _explanation(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from bridge.rehearsal.assumed import PLACEHOLDER_TOKEN, AssumedVerifier  # noqa: PLC0415
+    from bridge.rehearsal.assumed import (  # noqa: PLC0415
+        PLACEHOLDER_TOKEN,
+        AssumedBinding,
+        AssumedVerifier,
+    )
     from bridge.rehearsal.explain import explain  # noqa: PLC0415
     from bridge.rehearsal.question import (  # noqa: PLC0415
         QuestionSyntaxError,
         ask,
         read_header,
     )
+    from bridge.service.binding import UnusedProofs  # noqa: PLC0415
     from bridge.service.check import Checker  # noqa: PLC0415
     from bridge.service.log import silent_log  # noqa: PLC0415
     from bridge.service.runtime import Runtime  # noqa: PLC0415
@@ -204,13 +221,14 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
     try:
         headers = [read_header(line) for line in options.header]
         if token is not None:
-            headers.append(("authorization", f"Bearer {token}"))
+            scheme = "DPoP" if any(name.lower() == "dpop" for name, _ in headers) else "Bearer"
+            headers.append(("authorization", f"{scheme} {token}"))
         request = ask(options.method, options.url, headers)
     except QuestionSyntaxError as error:
         raise _UsageError(str(error)) from None
     if claims is not None:
         verifier = AssumedVerifier(config, claims)
-        checker = Checker(config, verifier)
+        checker = Checker(config, verifier, AssumedBinding())
         checked = await checker.check(request, now)
         api = checked.decision.api
         if api is not None:
@@ -218,7 +236,7 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
         return explain(
             request, checked, checker.nobody, now, issuers=config.issuers, assumed=claims
         )
-    async with Runtime(config, silent_log()) as runtime:
+    async with Runtime(config, silent_log(), proofs=UnusedProofs()) as runtime:
         checked = await runtime.checker.check(request, now)
         nobody = runtime.checker.nobody
         return explain(request, checked, nobody, now, issuers=config.issuers, token=token)
@@ -277,6 +295,22 @@ def _test(options: argparse.Namespace) -> int:
             print(f"      because: {result.reason}")
     print(f"{len(cases) - failed} passed, {failed} failed")
     return FAILED if failed else ALLOWED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from bridge.rehearsal.doctor.diagnose import NamedToken, diagnose  # noqa: PLC0415
+    from bridge.rehearsal.doctor.table import render  # noqa: PLC0415
+
+    config = load_config(options.config)
+    if options.token.count("-") > 1:
+        raise _UsageError("--token -: stdin holds one token")
+    tokens = [NamedToken(source, _read(source, "the token").strip()) for source in options.token]
+    document = asyncio.run(diagnose(config, tokens))
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(render(document), end="")
+    return ALLOWED if document["ok"] else FAILED
 
 
 def _schema(_: argparse.Namespace) -> int:
