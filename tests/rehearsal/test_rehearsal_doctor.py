@@ -34,7 +34,7 @@ from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts
 from bridge.rehearsal.doctor.issuer import check_issuer
 from bridge.rehearsal.doctor.table import render
 from bridge.rehearsal.doctor.times import clock_skew
-from bridge.rehearsal.doctor.words import describe_fault
+from bridge.rehearsal.doctor.words import describe_fault, remedy
 from bridge.tokens.fetch import Document
 from bridge.tokens.jwk import VerificationKey, read_key_set
 from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
@@ -46,6 +46,7 @@ OIDC = f"{ISSUER}/.well-known/openid-configuration"
 JWKS = f"{ISSUER}/keys"
 MFA, PHR, PWD = "urn:example:mfa", "urn:example:phr", "urn:example:pwd"
 NOW = 1_800_000_000.0
+DOCS = Path(__file__).parents[2] / "docs"
 Report = dict[str, Any]
 
 
@@ -393,7 +394,7 @@ def test_auth_time_where_max_age_is_demanded(
 
 
 def test_every_fault_of_fetching_has_words() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    page = (DOCS / "operations.md").read_text("utf-8")
     table = page.partition("\n| error | means |")[2].partition("\n\n")[0]
     codes = {
         code.removeprefix("metadata_")
@@ -408,6 +409,18 @@ def test_every_fault_of_fetching_has_words() -> None:
     assert len(codes) > 10
     for code in codes:
         assert describe_fault(code) != code, code
+
+
+def test_every_reason_to_refuse_a_token_has_words() -> None:
+    page = (DOCS / "decisions.md").read_text("utf-8").partition("\n## Reasons\n")[2]
+    rows = [line for line in page.splitlines() if re.match(r"\| [789] ", line)]
+    reasons = {reason for row in rows for reason in re.findall(r"`([a-z_0-9]+)`", row)}
+    reasons -= {"check_failed", "dpop_not_supported"}  # a defect; and not sent
+    assert len(reasons) > 25
+    for reason in reasons:
+        assert remedy(reason) != reason, reason
+        code = reason.removeprefix("introspection_")
+        assert code in (reason, "overloaded") or describe_fault(code) != code, reason
 
 
 # issuers on loopback
@@ -748,6 +761,39 @@ async def test_what_is_no_jwt(config: Config, presented: str, detail: str) -> No
     assert {each["decision"] for each in described["operations"]} == {"deny"}
 
 
+ODD = [-1, 0.5, 1e308, 2**70, True, "", "\x00", [], [7], [None], {}, {"a": []}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "exp",
+        "nbf",
+        "iat",
+        "aud",
+        "sub",
+        "acr",
+        "auth_time",
+        "scope",
+        "client_id",
+        "azp",
+        "cnf",
+        "iss",
+    ],
+)
+async def test_odd_claims_are_judged_like_others(config: Config, name: str) -> None:
+    tokens = [token(**{name: value}) for value in ODD]
+    tokens += [token(**{**EXPIRED, name: value}) for value in ODD]
+    report = await examine(config, *tokens)
+    for described in report["tokens"]:
+        profile = described["operations"][0]  # takes any valid token
+        has_failed = "failure" in bad(described["checks"]).values()
+        assert has_failed is (profile["decision"] == "deny")
+        for check in described["checks"]:
+            assert check["detail"]
+            assert len(check["detail"]) < 1000
+
+
 async def test_names_of_the_issuer_are_translated(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [KEY.jwk()]}))
     acr_map = {"acr_map": {"2": MFA, "1": PWD}, "claims": {"acr": [["loa", "name"]]}}
@@ -892,6 +938,26 @@ async def test_jwt_that_its_issuer_speaks_against(
     [described] = (await examine(config, token(iss=server.url)))["tokens"]
     assert bad(described["checks"]) == {"introspection": "failure"}
     assert {each["reason"] for each in described["operations"]} == {reason}
+
+
+async def test_jwt_whose_issuer_names_another_audience(
+    server: IssuerServer, tmp_path: Path
+) -> None:
+    server.answers["/introspect"] = document({"active": True, "aud": "other"})
+    endpoint = f"{server.url}/introspect"
+    config = write_introspecting(tmp_path, server, {}, endpoint=endpoint, when="always")
+    [described] = (await examine(config, token(iss=server.url)))["tokens"]
+    assert bad(described["checks"]) == {"aud": "failure"}
+
+
+async def test_jwt_of_an_issuer_that_has_none(server: IssuerServer, tmp_path: Path) -> None:
+    server.answers["/introspect"] = introspecting({})
+    settings = {"tokens": ["opaque"], "jwks_file": None}
+    endpoint = f"{server.url}/introspect"
+    config = write_introspecting(tmp_path, server, settings, endpoint=endpoint)
+    [described] = (await examine(config, token(iss=server.url)))["tokens"]
+    assert bad(described["checks"]) == {"iss": "failure"}
+    assert described["checks"][-1]["detail"] == "a JWT, and the issuer's `tokens` has no jwt"
 
 
 # the table

@@ -31,6 +31,7 @@ _REMEDIES = {
     "token_opaque": "opaque: no issuer takes such tokens, see `tokens` and `introspection`",
     "token_inactive": "the issuer says that it is not active: expired, revoked, or not its own",
     "token_is_not_an_access_token": "the issuer says that it is no access token",
+    "token_jwt_not_accepted": "a JWT, and the issuer's `tokens` has no jwt",
     "token_issuer_not_accepted": "`iss` is not exactly an issuer of the API",
     "token_crit_not_understood": "its header has `crit`: have it issued without",
     "token_alg_not_accepted": "its `alg` is not among the issuer's `algorithms`",
