@@ -16,9 +16,11 @@ from bridge.rehearsal.doctor.seen import (
     check_auth_time,
     check_client,
     check_scope,
+    check_senders,
 )
 from bridge.rehearsal.doctor.words import remedy
 from bridge.tokens.access_token import AccessToken, access_token
+from bridge.tokens.confirmation import read_confirmation
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.introspection_answer import INTROSPECTION
 from bridge.tokens.jwt import UnverifiedJwt, check_claims, check_header
@@ -106,6 +108,8 @@ def _checks(
         yield Check(INTROSPECTION, "ok", "the issuer says that it is active")
     seen = verified or _unverified(jwt, settings)
     yield check_audiences(seen, takers, settings)
+    if seen.confirmation is not None or jwt is None or "cnf" not in jwt.claims:
+        yield check_senders(seen, takers)
     yield check_acr(jwt, seen, settings, guarded)
     yield check_auth_time(jwt, seen, settings, guarded, now)
     yield check_scope(seen, guarded)
@@ -189,7 +193,10 @@ def _claims_fault(jwt: UnverifiedJwt, settings: IssuerSettings, now: int) -> Tok
 def _unverified(jwt: UnverifiedJwt | None, settings: IssuerSettings) -> AccessToken:
     """Read a token that is refused as if it were not: a good one will look alike."""
     claims = {} if jwt is None else dict(jwt.claims)
-    claims.pop("cnf", None)  # checked apart, it may be malformed
+    try:
+        read_confirmation(claims.get("cnf"))
+    except TokenError:
+        claims.pop("cnf", None)
     aud = claims.get("aud")
     match aud:
         case str():
