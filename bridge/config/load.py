@@ -46,7 +46,8 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
     secrets = read_secrets(top, path.parent, environ)
     problems += secrets.problems
     if problems:
-        raise ConfigError(file, list(dict.fromkeys(problems)))  # two checks may agree
+        found = list(dict.fromkeys(problems))  # two checks may agree
+        raise ConfigError(file, found, tuple(secrets.files))
     return translate(section, path, secrets)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from bridge.config import addresses
 from bridge.config.places import Place
 from bridge.errors import Problem
+from bridge.tokens.client_authentication import read_private_key
 
 MAX_SECRET_BYTES = 64 * 1024
 MIN_NONCE_SECRET_BYTES = 16
@@ -47,10 +48,7 @@ def read_secrets(root: Place, directory: Path, environ: Mapping[str, str]) -> Se
                 value = _read_file(file)
             else:
                 value = _read_variable(place.text, environ)
-            if "redis_url_" in place.path:
-                addresses.redis_url(_text(value))
-            else:
-                _check_nonce_secret(value)
+            _check(place.path, value)
         except ValueError as error:
             secrets.problems.append(place.problem(str(error)))
         else:
@@ -60,6 +58,12 @@ def read_secrets(root: Place, directory: Path, environ: Mapping[str, str]) -> Se
 
 def _names(root: Place) -> Iterator[tuple[Place, bool]]:
     """Find the keys that name a secret, and whether they name a file."""
+    for issuer in root.items("issuers"):
+        introspection = issuer.child("introspection")
+        for key in ("client_secret_file", "client_secret_env", "private_key_file"):
+            place = None if introspection is None else introspection.child(key)
+            if place is not None:
+                yield place, key.endswith("_file")
     dpop = root.child("dpop")
     replay = None if dpop is None else dpop.child("replay")
     for section, name in ((dpop, "nonce_secret"), (replay, "redis_url")):
@@ -87,9 +91,27 @@ def _read_variable(name: str, environ: Mapping[str, str]) -> bytes:
     return environ[name].encode("utf-8", "surrogateescape")
 
 
-def _check_nonce_secret(value: bytes) -> None:
-    if len(value) < MIN_NONCE_SECRET_BYTES:
-        raise ValueError(f"names a secret of less than {MIN_NONCE_SECRET_BYTES} bytes")
+def _check(path: str, value: bytes) -> None:
+    """Check a secret by what it is for: the key that names it."""
+    key = path.rpartition(".")[2]
+    if key == "private_key_file":
+        read_private_key(value)
+    elif key.startswith("redis_url"):
+        addresses.redis_url(_text(value))
+    elif key.startswith("nonce_secret"):
+        if len(value) < MIN_NONCE_SECRET_BYTES:
+            raise ValueError(f"names a secret of less than {MIN_NONCE_SECRET_BYTES} bytes")
+    else:
+        _check_client_secret(value)
+
+
+def _check_client_secret(value: bytes) -> None:
+    """Check a secret. Spec: RFC 6749 §A.2 (printable), in UTF-8 (§B)."""
+    text = _text(value)
+    if not text:
+        raise ValueError("names a secret that is empty")
+    if not text.isprintable():
+        raise ValueError("names a secret with control characters, more than one line maybe")
 
 
 def _text(value: bytes) -> str:

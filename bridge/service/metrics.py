@@ -23,6 +23,7 @@ METRICS = {
     "stepup_token_cache_entries": "Verified tokens held, all workers.",
     "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
     "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
+    "stepup_introspections_total": "Calls to issuers' introspection endpoints.",
     "stepup_dpop_proofs_total": "DPoP proofs looked up among the used ones.",
     "stepup_dpop_proofs_remembered": "Used DPoP proofs held in memory, all workers.",
     "stepup_dpop_replay_store_up": "1 while Redis answers, or none is needed; else 0.",
@@ -63,6 +64,8 @@ class _Report(Collector):
             if state.age_seconds is not None
         ]
         yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
+        calls = report.introspections.items()
+        yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
         proofs = [((outcome,), report.dpop_proofs[outcome]) for outcome in PROOF_OUTCOMES]
         yield _counter("stepup_dpop_proofs_total", ("outcome",), proofs)
         remembered = [((), report.dpop_proofs_remembered)]
