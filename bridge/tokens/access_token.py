@@ -34,6 +34,8 @@ class AccessToken:
         is_machine: No user stands behind it, as far as can be seen: nobody can step up.
         acr_names: What its issuer calls the policy's acr values.
         insufficient_claims: Its client is told in Microsoft Entra's dialect too.
+        sub: Whom it stands for; None where that is no string.
+        iat: When it was issued, epoch seconds; None: unknown.
         introspected: The issuer was asked about it (RFC 7662).
         confirmation: What it is bound to, to be proven at every request; None: nothing.
     """
@@ -50,6 +52,8 @@ class AccessToken:
     is_machine: bool = False
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
+    sub: str | None = None
+    iat: float | None = None
     introspected: bool = False
     confirmation: Confirmation | None = None
 
@@ -83,6 +87,7 @@ def access_token(
         client_id = find_claim(answer, names.client_id, client_id)
         exp = min(exp, answer.get("exp", math.inf))
         claims = {**claims, **answer}
+    sub = claims.get("sub")
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
@@ -102,6 +107,8 @@ def access_token(
         is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
+        sub=sub if isinstance(sub, str) else None,
+        iat=read_auth_time(claims.get("iat")),
         introspected=answer is not None,
         confirmation=confirmation,
     )
