@@ -18,19 +18,29 @@ from e2e.harness.upstream import RecordingUpstream
 
 RUNTIMES = ("process",)
 VERSIONS = versions()
+# Markers of what needs more than packages of Python, and is never run unless it is named.
+BY_REQUEST = ("keycloak", "oidc_provider")
 _LAST = "test_secrets.py"
 _TAIL_LINES = 40
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: something is down, slow or killed; takes seconds")
+    for marker in BY_REQUEST:
+        config.addinivalue_line("markers", f"{marker}: against a real one; only with -m {marker}")
     runtime = os.environ.get("E2E_RUNTIME", "process")
     if runtime not in RUNTIMES:
         raise pytest.UsageError(f"E2E_RUNTIME={runtime}: one of {', '.join(RUNTIMES)}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Search for secrets when all has been said."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what nobody asked for; search for secrets when all has been said."""
+    asked = str(config.option.markexpr)
+    unasked = [marker for marker in BY_REQUEST if marker not in asked]
+    dropped = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
+    if dropped:
+        items[:] = [item for item in items if item not in set(dropped)]
+        config.hook.pytest_deselected(items=dropped)
     items.sort(key=lambda item: item.path.name == _LAST)
 
 

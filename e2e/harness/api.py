@@ -1,0 +1,95 @@
+"""The API behind a gateway, asked with tokens of a real authorization server."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.bridge import Bridge
+from e2e.harness.gateway import Gateway
+from e2e.harness.http1 import Request, exchange
+from e2e.harness.oauth import Tokens
+from e2e.harness.policy import MFA, PWD
+from e2e.harness.stack import Answer
+from e2e.harness.upstream import RecordingUpstream
+
+ACCOUNTS = Request("GET", "/payments/accounts")
+ADDRESS = Request("PUT", "/payments/address")
+TRANSFERS = Request("POST", "/payments/transfers")
+
+SCOPE = "openid accounts:read payments:write"
+
+OPERATIONS = [
+    {
+        "name": "read-accounts",
+        "methods": ["GET"],
+        "paths": ["/accounts"],
+        "require": {"scopes": ["accounts:read"]},
+    },
+    {
+        "name": "create-transfer",
+        "methods": ["POST"],
+        "paths": ["/transfers"],
+        "require": {"scopes": ["payments:write"], "acr_values": [MFA], "max_age": "5m"},
+    },
+    {
+        "name": "change-address",
+        "methods": ["PUT"],
+        "paths": ["/address"],
+        "require": {"max_age": "3s"},
+    },
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Gateway, bridge and upstream, all running."""
+
+    bridge: Bridge
+    gateway: Gateway
+    upstream: RecordingUpstream
+    sent: set[str] = field(default_factory=set, repr=False)
+
+    def ask(
+        self, request: Request, token: Tokens | str | None = None, *headers: tuple[str, str]
+    ) -> Answer:
+        """Send a request, with a bearer token where one is given, and collect what came of it."""
+        if token is not None:
+            text = token if isinstance(token, str) else token.access_token
+            self.sent.add(text)
+            headers = (("Authorization", f"Bearer {text}"), *headers)
+        self.upstream.take()
+        reply = exchange(self.gateway.address, request.with_headers(*headers).raw())
+        return Answer(reply, tuple(self.upstream.take()))
+
+
+def build_api(
+    arrangement: Arrangement, factory: GatewayFactory, issuer: dict[str, object], **api: object
+) -> Api:
+    """Start gateway, bridge and upstream.
+
+    Args:
+        issuer: Its entry in the configuration.
+        api: Further settings of the API.
+    """
+    payments = {"name": "payments", "hosts": ["api.test"], "base_path": "/payments"}
+    bridge = arrangement.bridge(
+        {
+            "version": 1,
+            "issuers": [issuer],
+            "assurance_levels": [PWD, MFA],
+            "apis": [{**payments, "operations": OPERATIONS, **api}],
+            "log": {"level": "debug"},
+        }
+    )
+    upstream = arrangement.upstream()
+    return Api(bridge, arrangement.gateway(factory, bridge, upstream), upstream)
+
+
+def challenge_of(answer: Answer) -> str:
+    """Give the one challenge of a 401 that the upstream never saw."""
+    assert answer.status == 401
+    assert answer.upstream == ()
+    assert answer.reply is not None
+    (challenge,) = answer.reply.values("www-authenticate")
+    return challenge

@@ -1,0 +1,212 @@
+"""The step-up round trip and what may disturb it, with the levels of a real Keycloak."""
+
+from __future__ import annotations
+
+import pytest
+
+from e2e.harness.api import ACCOUNTS, ADDRESS, TRANSFERS, Api, challenge_of
+from e2e.harness.browser import Person, Visit
+from e2e.harness.oauth import PublicClient, Tokens, step_up_parameters
+from e2e.harness.policy import MFA, PWD
+from e2e.harness.waiting import wait_until
+from e2e.keycloak.server import Keycloak
+
+pytestmark = pytest.mark.keycloak
+
+PASSWORD_FORM = ("username", "password")
+PASSWORD_AGAIN_FORM = ("password",)
+CODE_FORM = ("otp",)
+
+UNAUTHENTICATED = 'Bearer realm="payments", scope="accounts:read"'
+ACR_UNMET = (
+    'Bearer realm="payments", error="insufficient_user_authentication", '
+    'error_description="A different authentication level is required", '
+    f'acr_values="{MFA}", max_age="300"'
+)
+MAX_AGE_UNMET = (
+    'Bearer realm="payments", error="insufficient_user_authentication", '
+    'error_description="More recent authentication is required", max_age="3"'
+)
+INVALID = (
+    'Bearer realm="payments", error="invalid_token", '
+    'error_description="The access token is invalid"'
+)
+# Keys are fetched again after a minute at the earliest, and a failed fetch within 30 s.
+REFRESH_SECONDS = 90
+# Of level 2 in realm.json.
+LEVEL_2_SECONDS = 10
+
+
+def authorize(person: Person, app: PublicClient, **parameters: str) -> tuple[Visit, Tokens]:
+    """Send a person through an authorization request, and redeem the code."""
+    request = app.authorization(**parameters)
+    visit = person.authorize(request)
+    return visit, app.redeem(request, visit.answer)
+
+
+def silently(person: Person, app: PublicClient) -> Tokens:
+    """Get a token as single-page applications do it, from the session alone."""
+    visit, tokens = authorize(person, app, prompt="none")
+    assert visit.forms == ()
+    return tokens
+
+
+def test_step_up_round_trip(api: Api, app: PublicClient, alice: Person) -> None:
+    assert challenge_of(api.ask(ACCOUNTS)) == UNAUTHENTICATED
+
+    visit, weak = authorize(alice, app)
+    assert visit.forms == (PASSWORD_FORM,)
+    assert weak.claims["acr"] == PWD
+    seen = api.ask(ACCOUNTS, weak).only_upstream()
+    assert dict(seen.with_prefix("x-stepup-")) == {
+        "x-stepup-acr": PWD,
+        "x-stepup-auth-time": str(weak.claims["auth_time"]),
+        "x-stepup-client-id": "app",
+        "x-stepup-issuer": app.issuer,
+        "x-stepup-scope": weak.claims["scope"],
+        "x-stepup-subject": weak.claims["sub"],
+    }
+    challenge = challenge_of(api.ask(TRANSFERS, weak))
+    assert challenge == ACR_UNMET
+
+    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    assert visit.forms == (CODE_FORM,)
+    assert strong.claims["acr"] == MFA
+    assert strong.claims["sub"] == weak.claims["sub"]
+    answer = api.ask(TRANSFERS, strong)
+    assert answer.status == 200
+    assert ("x-stepup-acr", MFA) in answer.only_upstream().with_prefix("x-stepup-acr")
+    assert challenge_of(api.ask(TRANSFERS, weak)) == ACR_UNMET  # the old token is what it was
+
+
+def test_both_factors_are_asked_of_a_client_that_says_so_at_once(
+    api: Api, app: PublicClient, alice: Person
+) -> None:
+    visit, strong = authorize(alice, app, acr_values=MFA)
+
+    assert visit.forms == (PASSWORD_FORM, CODE_FORM)
+    assert api.ask(TRANSFERS, strong).status == 200
+
+
+def test_id_token_is_no_access_token(api: Api, app: PublicClient, alice: Person) -> None:
+    _, tokens = authorize(alice, app)
+
+    assert challenge_of(api.ask(ADDRESS, str(tokens.answer["id_token"]))) == INVALID
+
+
+def test_acr_falls_back_when_the_level_expires(
+    api: Api, app: PublicClient, alice: Person
+) -> None:
+    _, strong = authorize(alice, app, acr_values=MFA)
+    assert api.ask(TRANSFERS, strong).status == 200
+
+    fallen = wait_until(
+        lambda: tokens if (tokens := silently(alice, app)).claims["acr"] != MFA else None,
+        seconds=LEVEL_2_SECONDS + 20,
+        what="a token below level 2",
+    )
+
+    assert fallen.claims["acr"] == PWD
+    assert api.ask(ACCOUNTS, fallen).status == 200
+    challenge = challenge_of(api.ask(TRANSFERS, fallen))
+    assert challenge == ACR_UNMET
+    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    assert visit.forms == (CODE_FORM,)  # the session alone does not do
+    assert api.ask(TRANSFERS, strong).status == 200
+
+
+def test_acr_falls_back_to_0_when_every_level_expires(
+    api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    authorize(alice, app)
+    keycloak.set_max_age(1, 1)
+    try:
+        fallen = wait_until(
+            lambda: tokens if (tokens := silently(alice, app)).claims["acr"] != PWD else None,
+            seconds=20,
+            what="a token below level 1",
+        )
+
+        assert fallen.claims["acr"] == "0"
+        assert api.ask(ACCOUNTS, fallen).status == 200
+        challenge = challenge_of(api.ask(TRANSFERS, fallen))
+        assert challenge == ACR_UNMET
+    finally:
+        keycloak.set_max_age(1, 36_000)
+    _, strong = authorize(alice, app, **step_up_parameters(challenge))
+    assert api.ask(TRANSFERS, strong).status == 200
+
+
+def test_max_age_asks_for_the_password_again(api: Api, app: PublicClient, alice: Person) -> None:
+    _, tokens = authorize(alice, app)
+    answer = wait_until(
+        lambda: answer if (answer := api.ask(ADDRESS, tokens)).status != 200 else None,
+        seconds=20,
+        what="the authentication is old",
+    )
+    challenge = challenge_of(answer)
+    assert challenge == MAX_AGE_UNMET
+    assert silently(alice, app).claims["auth_time"] == tokens.claims["auth_time"]
+
+    visit, fresh = authorize(alice, app, **step_up_parameters(challenge))
+
+    assert visit.forms == (PASSWORD_AGAIN_FORM,)
+    assert fresh.claims["auth_time"] > tokens.claims["auth_time"]
+    assert api.ask(ADDRESS, fresh).status == 200
+
+
+def test_new_key_is_known_at_its_first_token_and_the_old_one_goes_on(
+    api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    _, old = authorize(alice, app)
+    assert api.ask(ACCOUNTS, old).status == 200
+
+    keycloak.add_key()
+
+    assert api.ask(ACCOUNTS, silently(alice, app)).status == 200
+    assert api.ask(ACCOUNTS, old).status == 200
+
+
+def test_withdrawn_key_takes_its_tokens_with_it(
+    api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    _, old = authorize(alice, app)
+    assert api.ask(ADDRESS, old).status == 200
+
+    keycloak.withdraw_other_keys(keycloak.add_key())
+
+    assert api.ask(ACCOUNTS, silently(alice, app)).status == 200  # fetches
+    assert challenge_of(api.ask(ADDRESS, old)) == INVALID
+
+
+def test_keycloak_dies_and_returns(
+    api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    """A known key goes on without it; an unknown one is nobody's fault but Keycloak's: 503."""
+    _, known = authorize(alice, app)
+    assert api.ask(ACCOUNTS, known).status == 200
+    keycloak.add_key()
+    unknown = silently(alice, app)
+
+    keycloak.kill()
+    try:
+        assert api.ask(ACCOUNTS, known).status == 200
+        challenge = challenge_of(api.ask(TRANSFERS, known))
+        answer = api.ask(ACCOUNTS, unknown)
+        assert answer.status == 503
+        assert answer.upstream == ()
+        assert answer.reply is not None
+        assert answer.reply.values("www-authenticate") == []
+        assert api.ask(ACCOUNTS, known).status == 200
+    finally:
+        keycloak.start()
+
+    wait_until(
+        lambda: api.ask(ACCOUNTS, unknown).status == 200,
+        seconds=REFRESH_SECONDS,
+        what="200 for the key that was unknown",
+    )
+    assert api.ask(ACCOUNTS, known).status == 200
+    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    assert visit.forms == (CODE_FORM,)  # the session outlived the crash
+    assert api.ask(TRANSFERS, strong).status == 200
