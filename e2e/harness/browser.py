@@ -26,7 +26,7 @@ _FLAGS = (
 )
 _TIMEOUT_MILLISECONDS = 30_000
 _MAX_FORMS = 4
-_FIELD_TYPES = ":is(input:not([type=hidden]):not([type=submit]):not([type=checkbox]))"
+_FIELDS = "input[name]:not([readonly]):not([type=hidden]):not([type=submit]):not([type=checkbox])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class Person:
             page.close()
 
     def _fill(self, page: Page) -> tuple[str, ...]:
-        visible = [field for field in page.locator(_FIELD_TYPES).all() if field.is_visible()]
+        visible = [field for field in page.locator(_FIELDS).all() if field.is_visible()]
         names = tuple(str(field.get_attribute("name")) for field in visible)
         assert names, f"no form: {_text(page)}"
         assert set(names) <= set(self._knowledge), f"asked for {names}: {_text(page)}"
