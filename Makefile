@@ -71,7 +71,7 @@ coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure ro
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)' --omit='$(IO_HALF)'
 
 .PHONY: e2e
-e2e: $(STAMPS)/dev ## the end-to-end suite on real Envoys, minutes (ARGS='-k envoy-1.40')
+e2e: $(STAMPS)/dev ## the end-to-end suite on real gateways, in containers where there are images (ARGS='-k envoy-1.40')
 	$(BIN)/pytest e2e $(ARGS)
 
 .PHONY: e2e-images
@@ -80,8 +80,8 @@ e2e-images: $(STAMPS)/dev ## the images of the container tests, from packages, i
 
 # E2E_ENGINE=required: what cannot run is a failure here, not skipped.
 .PHONY: e2e-docker
-e2e-docker: $(STAMPS)/dev ## e2e-images and the container tests; as root it starts an engine, and stops it
-	e2e/images/with-engine sh -c '$(BIN)/python -m e2e.images && E2E_ENGINE=required $(BIN)/pytest e2e/test_containers.py $(ARGS)'
+e2e-docker: $(STAMPS)/dev ## the same in containers, with images from packages; as root it starts an engine, and stops it
+	e2e/images/with-engine sh -c '$(BIN)/python -m e2e.images && E2E_ENGINE=required E2E_RUNTIME=docker $(BIN)/pytest e2e $(ARGS)'
 
 .PHONY: lua
 lua: kong ## the same as `make kong`
@@ -93,6 +93,10 @@ kong: $(STAMPS)/dev ## the Kong plugin: luacheck, specs, tests; as root it insta
 .PHONY: bench
 bench: $(STAMPS)/dev ## what a check costs (BENCH_SCALE=0.1: quick and rough)
 	$(BIN)/python tests/bench/bench_check.py
+
+.PHONY: bench-gateways
+bench-gateways: $(STAMPS)/dev ## what a check adds to a request through real gateways
+	PYTHONPATH=.:tests $(BIN)/python tests/bench/bench_gateways.py
 
 .PHONY: format
 format: $(STAMPS)/dev ## let ruff mend what it can

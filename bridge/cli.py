@@ -23,6 +23,10 @@ ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
 _INTERRUPTED = 130  # as a shell tells of SIGINT
 
 
+_PORTS = 65536
+_MAX_TIMEOUT_SECONDS = 86400
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
@@ -100,6 +104,36 @@ def _parser() -> argparse.ArgumentParser:
 
     schema = _command(commands, "schema", _schema, "print the JSON Schema of the configuration")
     schema.epilog = "example: stepup-bridge schema > bridge.schema.json"
+
+    call = _command(
+        commands,
+        "call",
+        _call,
+        "call a protected API, logging in as it asks; needs the extra `client`",
+    )
+    call.add_argument("url", metavar="URL", help="absolute, https or on this machine")
+    call.add_argument("-X", "--method", metavar="M", help="default: GET, with a body POST")
+    call.add_argument(
+        "-H", "--header", metavar="'N: V'", action="append", default=[], help="repeatable"
+    )
+    call.add_argument("-d", "--data", metavar="TEXT|@FILE|@-", help="the body, as it is")
+    call.add_argument("-i", "--include", action="store_true", help="print status and headers too")
+    call.add_argument("-q", "--quiet", action="store_true", help="do not say the steps")
+    call.add_argument("--client-id", metavar="ID", help="as registered, with a loopback redirect")
+    call.add_argument("--issuer", metavar="URL", help="where to log in; default: as the API says")
+    call.add_argument("--scope", metavar="'A B'", default="", help="scopes to ask for besides")
+    call.add_argument("--dpop", action="store_true", help="bind tokens to a key (RFC 9449)")
+    call.add_argument("--no-browser", action="store_true", help="print the URL of the login")
+    call.add_argument("--port", metavar="N", type=int, default=0, help="of the loopback redirect")
+    call.add_argument(
+        "--timeout", metavar="SECONDS", type=float, default=300.0, help="of a login; default: 300"
+    )
+    call.add_argument("--token-file", metavar="FILE", help="keep tokens there, mode 0600")
+    call.epilog = (
+        "example: stepup-bridge call --client-id my-cli -d '{\"amount\": 10}' "
+        "https://api.example.com/payments/transfers -- exit codes: 0 for a response below 400, "
+        "1 otherwise, 2 for wrong usage"
+    )
 
     demo = _command(commands, "demo", _demo, "show it all, with a real Envoy, on this machine")
     demo.add_argument("--once", action="store_true", help="play the story and exit")
@@ -250,6 +284,72 @@ def _schema(_: argparse.Namespace) -> int:
 
     print(json.dumps(json_schema(), indent=2))
     return ALLOWED
+
+
+def _call(options: argparse.Namespace) -> int:
+    from bridge.rehearsal.question import QuestionSyntaxError, read_header  # noqa: PLC0415
+
+    try:
+        from bridge.client.call import Call, run_call  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        print(
+            f"stepup-bridge: call needs {error.name}: pip install 'stepup-bridge[client]'",
+            file=sys.stderr,
+        )
+        return FAILED
+    try:
+        headers = [read_header(line) for line in options.header]
+    except QuestionSyntaxError as error:
+        raise _UsageError(str(error)) from None
+    _check_call(options, headers)
+    body = None if options.data is None else _read_body(options.data)
+    call = Call(
+        method=options.method or ("GET" if body is None else "POST"),
+        url=options.url,
+        headers=headers,
+        body=body,
+        client_id=options.client_id,
+        issuer=options.issuer,
+        scopes=tuple(options.scope.split()),
+        port=options.port,
+        timeout_seconds=options.timeout,
+        browser=not options.no_browser,
+        token_file=None if options.token_file is None else Path(options.token_file),
+        dpop=options.dpop,
+        include=options.include,
+        quiet=options.quiet,
+    )
+    return ALLOWED if run_call(call) else FAILED
+
+
+def _check_call(options: argparse.Namespace, headers: Sequence[tuple[str, str]]) -> None:
+    from bridge.client.origin import is_protected, origin_of  # noqa: PLC0415
+
+    try:
+        origin_of(options.url)
+    except ValueError:
+        raise _UsageError("URL must be an absolute http or https URL") from None
+    if not is_protected(options.url):
+        raise _UsageError("URL must be https: no token is sent without TLS")
+    for name, _ in headers:
+        if name.lower() in {"authorization", "dpop"}:
+            raise _UsageError(f"--header {name}: the command sets it itself")
+    if options.dpop and options.token_file is not None:
+        raise _UsageError("--dpop and --token-file: the key lives only as long as the command")
+    if not 0 <= options.port < _PORTS:
+        raise _UsageError("--port must be 0 to 65535")
+    if not 0 < options.timeout < _MAX_TIMEOUT_SECONDS:
+        raise _UsageError("--timeout must be over 0 s, and under a day")
+
+
+def _read_body(data: str) -> bytes:
+    if not data.startswith("@"):
+        return data.encode("utf-8", "surrogateescape")
+    source = data[1:]
+    try:
+        return sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise _UsageError(f"{source}: the body cannot be read: {error.strerror}") from None
 
 
 def _demo(options: argparse.Namespace) -> int:

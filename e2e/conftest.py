@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.harness.arrangement import Arrangement, Evidence, GatewayFactory, envoy
+from e2e.harness.arrangement import Arrangement, Evidence
 from e2e.harness.bridge import Bridge
 from e2e.harness.envoy import find_binary, versions
+from e2e.harness.gateway import GatewayFactory
+from e2e.harness.gateways import PRODUCTS, envoy, gateways
 from e2e.harness.issuer import Issuer
 from e2e.harness.policy import configuration
+from e2e.harness.runtime import RUNTIMES, close_engine, find_image, runtime
 from e2e.harness.stack import Stack
 from e2e.harness.upstream import RecordingUpstream
 
-RUNTIMES = ("process",)
-VERSIONS = versions()
 # Markers of what needs more than packages of Python, and is never run unless it is named.
 BY_REQUEST = ("keycloak", "oidc_provider")
-_LAST = "test_secrets.py"
+_LAST, _SEARCH = "test_secrets.py", "test_no_log_metric_or_page_holds_a_secret"
 _TAIL_LINES = 40
 
 
@@ -28,9 +28,23 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: something is down, slow or killed; takes seconds")
     for marker in BY_REQUEST:
         config.addinivalue_line("markers", f"{marker}: against a real one; only with -m {marker}")
-    runtime = os.environ.get("E2E_RUNTIME", "process")
-    if runtime not in RUNTIMES:
-        raise pytest.UsageError(f"E2E_RUNTIME={runtime}: one of {', '.join(RUNTIMES)}")
+    if runtime() not in RUNTIMES:
+        raise pytest.UsageError(f"E2E_RUNTIME={runtime()}: one of {', '.join(RUNTIMES)}")
+
+
+def pytest_report_header() -> list[str]:
+    """Say what runs how."""
+    told = []
+    for product in PRODUCTS:
+        kind, _, version = product.name.partition("-")
+        image = find_image(kind, version)
+        how = product.missing or (f"container of {image}" if image else "process")
+        told.append(f"{product.name}: {how}")
+    return told
+
+
+def pytest_unconfigure() -> None:
+    close_engine()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -41,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if dropped:
         items[:] = [item for item in items if item not in set(dropped)]
         config.hook.pytest_deselected(items=dropped)
-    items.sort(key=lambda item: item.path.name == _LAST)
+    items.sort(key=lambda item: (item.path.name == _LAST, item.name == _SEARCH))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,8 +75,9 @@ def pytest_runtest_makereport(
 @pytest.fixture(scope="session", autouse=True)
 def binaries() -> None:
     """Fetch what is missing before the first test, so that no deadline runs meanwhile."""
-    for version in VERSIONS:
-        find_binary(version)
+    for version in versions():
+        if runtime() != "docker" and find_image("envoy", version) is None:
+            find_binary(version)
 
 
 @pytest.fixture(scope="session")
@@ -117,7 +132,19 @@ def bridge_on_unix_socket(shared: Arrangement, issuer: Issuer, down_issuer: Issu
     return shared.bridge(configuration(issuer, [down_issuer]), unix=True, ready=False)
 
 
-@pytest.fixture(scope="session", params=[*(f"envoy-{v}" for v in VERSIONS), "envoy-unix"])
+_USUAL, _UNIX = gateways(), gateways("unix")
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        *(pytest.param((*each.values, "bridge"), id=each.id, marks=each.marks) for each in _USUAL),
+        *(
+            pytest.param((*each.values, "bridge_on_unix_socket"), id=each.id, marks=each.marks)
+            for each in _UNIX
+        ),
+    ],
+)
 def stack(
     request: pytest.FixtureRequest,
     shared: Arrangement,
@@ -125,19 +152,19 @@ def stack(
     upstream: RecordingUpstream,
 ) -> Stack:
     """Every gateway with the usual policy."""
-    unix = request.param == "envoy-unix"
-    used: Bridge = request.getfixturevalue("bridge_on_unix_socket" if unix else "bridge")
-    version = VERSIONS[-1] if unix else request.param.removeprefix("envoy-")
-    return Stack(issuer, upstream, used, shared.gateway(envoy(version), used, upstream))
+    factory, bridge = request.param
+    used: Bridge = request.getfixturevalue(bridge)
+    return Stack(issuer, upstream, used, shared.gateway(factory, used, upstream))
 
 
-@pytest.fixture(params=[f"envoy-{v}" for v in VERSIONS])
+@pytest.fixture(params=gateways())
 def gateway_factory(request: pytest.FixtureRequest) -> GatewayFactory:
     """Every gateway, for tests that build their own stack."""
-    return envoy(request.param.removeprefix("envoy-"))
+    factory: GatewayFactory = request.param
+    return factory
 
 
 @pytest.fixture
 def newest_gateway() -> GatewayFactory:
     """One gateway, for what does not depend on which."""
-    return envoy(VERSIONS[-1])
+    return envoy(versions()[-1])

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.http1 import Request
 from e2e.harness.load import load
 from e2e.harness.policy import configuration

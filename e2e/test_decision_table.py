@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.http1 import Request
 from e2e.harness.issuer import Issuer
 from e2e.harness.policy import MFA, PHR, PWD, configuration

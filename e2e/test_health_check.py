@@ -1,12 +1,15 @@
-"""Envoy asks the bridge's admin listener whether it is ready, and believes it."""
+"""A gateway that asks the bridge's admin listener whether it is ready, and believes it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from e2e.conftest import VERSIONS
-from e2e.harness.arrangement import Arrangement, envoy
-from e2e.harness.envoy import EnvoyProcess
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.envoy import EnvoyGateway
+from e2e.harness.gateway import GatewayFactory
+from e2e.harness.gateways import gateways, makers
 from e2e.harness.http1 import Request
 from e2e.harness.policy import configuration
 from e2e.harness.stack import Stack
@@ -16,21 +19,21 @@ SECONDS = 15
 
 
 def _healthy(gateway: object) -> int:
-    assert isinstance(gateway, EnvoyProcess)
+    assert isinstance(gateway, EnvoyGateway)
     return gateway.statistic("cluster.bridge.membership_healthy")
 
 
 @pytest.mark.parametrize("unix", [False, True], ids=["tcp", "unix"])
-@pytest.mark.parametrize("version", VERSIONS)
-def test_ready_bridge_is_healthy(own: Arrangement, version: str, unix: bool) -> None:
-    stack = own.stack(envoy(version), unix=unix)
+@pytest.mark.parametrize("factory", gateways("health"))
+def test_ready_bridge_is_healthy(own: Arrangement, factory: GatewayFactory, unix: bool) -> None:
+    stack = own.stack(factory, unix=unix)
 
     wait_until(lambda: _healthy(stack.gateway) == 1, seconds=SECONDS, what="a healthy bridge")
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("maker", makers("health"))
 def test_bridge_without_keys_is_left_out_while_another_is_ready(
-    own: Arrangement, version: str
+    own: Arrangement, maker: Callable[..., GatewayFactory]
 ) -> None:
     issuer, upstream = own.issuer(), own.upstream()
     ready = own.bridge(configuration(issuer))
@@ -46,7 +49,7 @@ def test_bridge_without_keys_is_left_out_while_another_is_ready(
         ).replace(f"port_value: {_port(ready.authz)}", f"port_value: {_port(unready.authz)}")
         return text.replace(block, block + second)
 
-    gateway = own.gateway(envoy(version, edits=(add_second_endpoint,)), ready, upstream)
+    gateway = own.gateway(maker(edits=(add_second_endpoint,)), ready, upstream)
     stack = Stack(issuer, upstream, ready, gateway)
     wait_until(lambda: _healthy(gateway) == 1, seconds=SECONDS, what="one healthy bridge")
     asked = unready.output().count("check_decided")

@@ -14,11 +14,17 @@ from e2e.harness.upstream import Received
 from e2e.test_paths import CORPUS
 
 
+@pytest.fixture(autouse=True)
+def _speaks_http2(stack: Stack) -> None:
+    if (reason := stack.gateway.capabilities.without_http2) is not None:
+        pytest.skip(reason)
+
+
 def _send(
     stack: Stack, fields: http2.Fields, trailers: http2.Fields | None = None
 ) -> tuple[int, list[Received]]:
     stack.upstream.take()
-    status = http2.exchange(stack.gateway.address, fields, trailers)
+    status = http2.exchange(stack.gateway.http2_address, fields, trailers)
     return status, stack.upstream.take()
 
 
@@ -27,7 +33,7 @@ def _send_all(stack: Stack, requests: list[http2.Fields]) -> tuple[list[int], li
     stack.upstream.take()
     with ThreadPoolExecutor(32) as pool:
         statuses = list(
-            pool.map(lambda fields: http2.exchange(stack.gateway.address, fields), requests)
+            pool.map(lambda fields: http2.exchange(stack.gateway.http2_address, fields), requests)
         )
     return statuses, stack.upstream.take()
 
@@ -80,12 +86,25 @@ def test_no_path_reaches_the_protected_tree_without_a_token(stack: Stack) -> Non
 
 
 def test_malformed_requests_are_refused(stack: Stack) -> None:
-    statuses, received = _send_all(stack, list(MALFORMED.values()))
+    tolerated = stack.gateway.capabilities.http2_tolerated
+    refused = {name: fields for name, fields in MALFORMED.items() if name not in tolerated}
 
-    assert received == []
-    seen = dict(zip(MALFORMED, statuses, strict=True))
+    statuses, received = _send_all(stack, list(refused.values()))
+
+    seen = dict(zip(refused, statuses, strict=True))
     accepted = {http2.NO_STATUS, 400, 401, 403, 404}
     assert {name: status for name, status in seen.items() if status not in accepted} == {}
+    assert received == []
+
+
+def test_tolerated_fields_change_nothing(stack: Stack) -> None:
+    for name in stack.gateway.capabilities.http2_tolerated:
+        statuses, received = _send_all(
+            stack, [[*MALFORMED[name], ("x-stepup-subject", "admin")], _get("/payments/profile")]
+        )
+
+        assert statuses == [200, 401]
+        assert received[0].with_prefix(IDENTITY_PREFIX) == []
 
 
 def test_host_field_beside_the_authority_decides_nothing(stack: Stack) -> None:

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.http1 import Request, exchange
 from e2e.harness.issuer import MISBEHAVIOURS, Issuer
 from e2e.harness.policy import configuration

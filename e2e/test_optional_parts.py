@@ -1,4 +1,4 @@
-"""The parts of `envoy/envoy.yaml` that are switched off: what they do when they are on."""
+"""What gateways can do beside asking: answer browsers, and route the resource metadata."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.conftest import VERSIONS
-from e2e.harness.arrangement import Arrangement, envoy
+from e2e.harness.arrangement import Arrangement
 from e2e.harness.bridge import Bridge
+from e2e.harness.gateways import gateways
 from e2e.harness.http1 import Request
 from e2e.harness.issuer import Issuer
 from e2e.harness.stack import Stack
@@ -19,30 +19,31 @@ WELL_KNOWN = "/.well-known/oauth-protected-resource"
 ORIGIN = "https://app.example.com"
 
 
-@pytest.fixture(scope="module", params=[f"envoy-{version}" for version in VERSIONS])
-def full(
+def _stack(
     request: pytest.FixtureRequest,
     shared: Arrangement,
     issuer: Issuer,
     upstream: RecordingUpstream,
     bridge: Bridge,
 ) -> Iterator[Stack]:
-    version = request.param.removeprefix("envoy-")
-    factory = envoy(version, optional_parts=("cors", "metadata"))
-    gateway = shared.gateway(factory, bridge, upstream)
+    gateway = shared.gateway(request.param, bridge, upstream)
     yield Stack(issuer, upstream, bridge, gateway)
     gateway.stop()
 
 
-def test_metadata_comes_from_the_bridge(full: Stack) -> None:
-    answer = full.send(Request(target=f"{WELL_KNOWN}/payments"))
+with_metadata = pytest.fixture(scope="module", params=gateways("metadata"))(_stack)
+for_browsers = pytest.fixture(scope="module", params=gateways("browsers"))(_stack)
+
+
+def test_metadata_comes_from_the_bridge(with_metadata: Stack) -> None:
+    answer = with_metadata.send(Request(target=f"{WELL_KNOWN}/payments"))
 
     assert answer.upstream == ()
     assert answer.reply is not None
     assert answer.status == 200
     metadata = json.loads(answer.reply.body)
     assert metadata["resource"] == "https://api.test/payments"
-    assert metadata["authorization_servers"] == [full.issuer.url]
+    assert metadata["authorization_servers"] == [with_metadata.issuer.url]
     assert metadata["bearer_methods_supported"] == ["header"]
 
 
@@ -59,25 +60,25 @@ def test_metadata_comes_from_the_bridge(full: Stack) -> None:
     ],
     ids=lambda request_: f"{request_.method} {request_.target}",
 )
-def test_nothing_else_of_the_bridge_is_reachable(full: Stack, request_: Request) -> None:
-    answer = full.send(request_)
+def test_nothing_else_of_the_bridge_is_reachable(with_metadata: Stack, request_: Request) -> None:
+    answer = with_metadata.send(request_)
 
     assert answer.refused
     assert answer.status in {400, 403, 404}
 
 
-def test_preflight_is_answered_by_the_gateway(full: Stack) -> None:
+def test_preflight_is_answered_by_the_gateway(for_browsers: Stack) -> None:
     headers = (("Origin", ORIGIN), ("Access-Control-Request-Method", "POST"))
 
-    answer = full.send(Request("OPTIONS", "/payments/transfers", headers=headers))
+    answer = for_browsers.send(Request("OPTIONS", "/payments/transfers", headers=headers))
 
     assert (answer.status, answer.upstream) == (200, ())
     assert answer.reply is not None
     assert answer.reply.values("access-control-allow-origin") == [ORIGIN]
 
 
-def test_page_may_read_the_challenge(full: Stack) -> None:
-    answer = full.send(Request(target="/payments/profile", headers=(("Origin", ORIGIN),)))
+def test_page_may_read_the_challenge(for_browsers: Stack) -> None:
+    answer = for_browsers.send(Request(target="/payments/profile", headers=(("Origin", ORIGIN),)))
 
     assert answer.reply is not None
     assert answer.status == 401

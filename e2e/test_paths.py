@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from e2e.conftest import VERSIONS
-from e2e.harness.arrangement import Arrangement, envoy
+from e2e.harness.arrangement import Arrangement
 from e2e.harness.bridge import Bridge
-from e2e.harness.envoy import without_path_normalisation
+from e2e.harness.gateways import gateways
 from e2e.harness.http1 import Request
 from e2e.harness.issuer import Issuer
 from e2e.harness.readings import reaches, readings
@@ -143,19 +142,16 @@ class TappedStack:
         self.tap.take()
         raw = Request(target=target, host=host, headers=headers).raw()
         answer = self.stack.send(raw)
-        asked = [check.target for check in self.tap.take()]
+        described = self.stack.gateway.capabilities
+        asked = [described.read_check(check).target for check in self.tap.take()]
         for received in answer.upstream:
-            assert asked == [f"/envoy{received.target}"]
+            assert [described.upstream_target(target) for target in asked] == [received.target]
         return answer
 
 
 @pytest.fixture(
     scope="module",
-    params=[
-        pytest.param((version, normalising), id=f"envoy-{version}-{normalising}")
-        for version in VERSIONS
-        for normalising in ("normalising", "verbatim")
-    ],
+    params=[*gateways(), *gateways("verbatim")],
 )
 def tapped(
     request: pytest.FixtureRequest,
@@ -164,14 +160,8 @@ def tapped(
     upstream: RecordingUpstream,
     bridge: Bridge,
 ) -> Iterator[TappedStack]:
-    version, normalising = request.param
     tap = shared.tap(bridge)
-    factory = (
-        envoy(version)
-        if normalising == "normalising"
-        else envoy(version, edits=(without_path_normalisation,), normalises_paths=False)
-    )
-    gateway = shared.gateway(factory, bridge, upstream, tap)
+    gateway = shared.gateway(request.param, bridge, upstream, tap)
     yield TappedStack(Stack(issuer, upstream, bridge, gateway), tap)
     gateway.stop()
 

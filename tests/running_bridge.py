@@ -122,8 +122,8 @@ class Service:
         if document is not None:
             write_config(self.file, document)
         full = (sys.executable, *command, "serve", "--config", str(self.file))
-        self.process = Process("bridge", full, directory)
-        self.process.start(environment)
+        self.process = Process("bridge", full, directory, environment=environment)
+        self.process.start()
         self.authz: Address
         self.admin: Address
         if listening is not None:

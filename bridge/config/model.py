@@ -273,10 +273,15 @@ class LogSection(Section):
 class FileSection(Section):
     """The configuration of stepup-bridge."""
 
-    not_yet = frozenset(("doors", "external_origin"))
+    not_yet = frozenset(("external_origin",))
 
     version: f.Version = Field(default=1, description="Version of this format. Default 1.")
     listen: ListenSection = Field(default=ListenSection(), description="Where the bridge listens.")
+    doors: Annotated[list[Literal["forward_auth", "nginx"]], *f.UNIQUE_LIST] | None = Field(
+        default=None,
+        description="Endpoints that believe forwarded headers: forward_auth is /forward-auth for"
+        " Traefik and Caddy, nginx is /nginx for auth_request. Unset: none.",
+    )
     workers: Annotated[int, *f.whole_number(1, 256)] = Field(
         default=1,
         description="Processes sharing the authz port. A change needs a restart. Default 1.",

@@ -64,6 +64,7 @@ class Config:
         file: Absolute path of the file.
         files: What to watch for a reload: the file and the files that it names (not `jwks_file`,
             which its key set watches itself).
+        doors: Names of the endpoints that believe forwarded headers and are open.
         drain_timeout: Seconds that requests in hand are given after SIGTERM.
         unavailable_status: Status when the issuer is at fault; 503 or a 4xx.
         assurance_levels: acr values, weakest first; empty: none.
@@ -76,6 +77,7 @@ class Config:
     issuers: tuple[IssuerSettings, ...]
     listen_authz: TcpAddress | UnixAddress = TcpAddress("127.0.0.1", 9191)
     listen_admin: TcpAddress | UnixAddress = TcpAddress("127.0.0.1", 9192)
+    doors: frozenset[str] = frozenset()
     workers: int = 1
     drain_timeout: int = 10
     unavailable_status: int = 503

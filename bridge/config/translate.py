@@ -37,6 +37,7 @@ def translate(section: model.FileSection, file: Path) -> Config:
         issuers=issuers,
         listen_authz=addresses.listen_address(section.listen.authz, file.parent),
         listen_admin=addresses.listen_address(section.listen.admin, file.parent),
+        doors=frozenset(section.doors or ()),
         workers=section.workers,
         drain_timeout=section.drain_timeout,
         unavailable_status=section.unavailable_status,

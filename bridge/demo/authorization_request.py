@@ -17,6 +17,9 @@ _CODE_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 # "a non-negative integer"  (RFC 9470 §4, OpenID Connect Core §3.1.2.1), bounded
 _MAX_AGE = re.compile(r"[0-9]{1,10}")
 
+# The port of a program on this machine, which the system chooses  (RFC 8252 §7.3)
+_LOOPBACK_PORT = re.compile(r"\A(http://127\.0\.0\.1):[1-9][0-9]{0,4}(?=/)")
+
 _PROMPTS = frozenset({"login", "none"})
 
 
@@ -55,7 +58,8 @@ def find_client(
         OAuthError: Unknown client, or another `redirect_uri` than a registered one. Show it to the
             user; do not redirect.
 
-    Spec: RFC 6749 §3.1.2.4, RFC 9700 §2.1 (exact string comparison).
+    Spec: RFC 6749 §3.1.2.4, RFC 9700 §2.1 (exact string comparison), RFC 8252 §7.3 (a loopback
+    redirect registered without a port may come back to any).
     """
     pairs = list(pairs)
     client_ids = [value for name, value in pairs if name == "client_id"]
@@ -63,7 +67,10 @@ def find_client(
     client = clients.get(client_ids[0]) if len(client_ids) == 1 else None
     if client is None:
         raise OAuthError("invalid_request", "The client is not registered here")
-    if len(redirect_uris) != 1 or redirect_uris[0] not in client.redirect_uris:
+    if len(redirect_uris) != 1 or not (
+        redirect_uris[0] in client.redirect_uris
+        or _LOOPBACK_PORT.sub(r"\1", redirect_uris[0]) in client.redirect_uris
+    ):
         raise OAuthError("invalid_request", "The redirect_uri is not a registered one")
     return client, redirect_uris[0]
 

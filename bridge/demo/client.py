@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urljoin
 
 import aiohttp
 from yarl import URL
 
+from bridge.client.authorization_request import authorization_request
+from bridge.client.errors import DiscoveryError
+from bridge.client.metadata import Server, read_server
+from bridge.decision.challenge import Challenge
 from bridge.demo.errors import DemoError
-from bridge.demo.grants import code_challenge_of
 from bridge.demo.oauth import Client, User
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
@@ -90,30 +92,26 @@ class StoryClient:
         """
         return await self._send(method, url, token=token, of_api=True)
 
-    async def authorize(self, scope: str, extra: Mapping[str, str]) -> str:
-        """Let the user log in as far as the authorization server asks; give the access token.
+    async def authorize(self, challenge: Challenge, scopes: Iterable[str] = ()) -> str:
+        """Let the user log in as a challenge asks (RFC 9470 §4); give the access token.
 
         Args:
-            extra: `acr_values` and `max_age` of a challenge (RFC 9470 §4).
+            scopes: Those of the token held.
 
         Raises:
             DemoError: Anything else came than a token.
         """
-        metadata = await self._metadata()
-        verifier, state = secrets.token_urlsafe(32), secrets.token_urlsafe(16)
+        server = await self._find_server()
         redirect_uri = self._client.redirect_uris[0]
-        request = {
-            "response_type": "code",
-            "client_id": self._client.client_id,
-            "redirect_uri": redirect_uri,
-            "scope": scope,
-            "state": state,
-            "code_challenge": code_challenge_of(verifier),
-            "code_challenge_method": "S256",
-            **extra,
-        }
-        answer = await self._browse(f"{metadata['authorization_endpoint']}?{urlencode(request)}")
-        if answer.get("state") != state or answer.get("iss") != self._issuer:
+        request = authorization_request(
+            challenge,
+            server,
+            client_id=self._client.client_id,
+            redirect_uri=redirect_uri,
+            scopes=scopes,
+        )
+        answer = await self._browse(request.url)
+        if answer.get("state") != request.state or answer.get("iss") != self._issuer:
             raise DemoError("the authorization response is not the answer to the request")
         if "code" not in answer:
             raise DemoError(f"the authorization server answered {answer.get('error')}")
@@ -122,20 +120,20 @@ class StoryClient:
             "client_id": self._client.client_id,
             "redirect_uri": redirect_uri,
             "code": answer["code"],
-            "code_verifier": verifier,
+            "code_verifier": request.code_verifier,
         }
-        result = await self._send("POST", metadata["token_endpoint"], form=form)
+        result = await self._send("POST", server.token_endpoint, form=form)
         token: object = json.loads(result.body).get("access_token")
         if not isinstance(token, str):
             raise DemoError(f"the token endpoint answered {result.status}")
         return token
 
-    async def _metadata(self) -> dict[str, str]:
+    async def _find_server(self) -> Server:
         url = f"{self._issuer}/.well-known/oauth-authorization-server"
-        document: dict[str, str] = json.loads((await self._send("GET", url)).body)
-        if document.get("issuer") != self._issuer:  # RFC 8414 §3.3
-            raise DemoError("the metadata is of another issuer")
-        return document
+        try:
+            return read_server((await self._send("GET", url)).body.encode(), self._issuer)
+        except DiscoveryError as error:
+            raise DemoError(str(error)) from None
 
     async def _browse(self, url: str) -> Mapping[str, str]:
         """Do what a browser and its user do, until the browser comes back to the client."""

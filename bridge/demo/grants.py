@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bridge.client.authorization_request import code_challenge_of
 from bridge.demo.oauth import OAuthError
 
 CODE_LIFETIME_SECONDS = 60
@@ -77,12 +76,6 @@ class Grants:
         if not _fits(form["code_verifier"], grant.code_challenge):
             raise OAuthError("invalid_grant", "The code_verifier does not fit the code_challenge")
         return grant
-
-
-def code_challenge_of(code_verifier: str) -> str:
-    """Give the S256 challenge: BASE64URL(SHA256(code_verifier)), unpadded (RFC 7636 §4.2)."""
-    digest = hashlib.sha256(code_verifier.encode()).digest()
-    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
 def _fits(code_verifier: str, code_challenge: str) -> bool:

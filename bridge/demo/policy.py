@@ -15,6 +15,8 @@ WRITE_SCOPE = "payments:write"
 _SCOPES = (READ_SCOPE, WRITE_SCOPE, "openid")
 STORY_CLIENT = Client("demo-story", ("http://127.0.0.1/story",), _SCOPES)
 """The client that the story plays."""
+CALL_CLIENT = Client("demo-call", ("http://127.0.0.1/callback",), _SCOPES)
+"""The client for `stepup-bridge call`; it comes back to any port (RFC 8252 §7.3)."""
 
 _TEMPLATE = Path(__file__).with_name("bridge.yaml")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bridge.demo.errors import DemoError
 from bridge.demo.oauth import ALICE
-from bridge.demo.policy import STORY_CLIENT
+from bridge.demo.policy import CALL_CLIENT, STORY_CLIENT
 from bridge.demo.stage import Ports, Stage
 from bridge.demo.story import play
 
@@ -98,6 +98,8 @@ Now you. A transfer may follow a login by {BROWSER_MAX_AGE_SECONDS} s from here 
 (the bridge reloaded its configuration).
 
   Open {stage.addresses["page"]} and make a transfer as {ALICE.name}, password {ALICE.password}.
+  Or:  stepup-bridge call --client-id {CALL_CLIENT.client_id} --issuer {stage.issuer} \
+-X POST {stage.gateway}/transfers
   Or:  curl -i {stage.gateway}/accounts
 
 Ctrl-C ends it all.""",

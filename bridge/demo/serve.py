@@ -18,7 +18,7 @@ from bridge.demo.authorization_server import AuthorizationServer
 from bridge.demo.errors import DemoError
 from bridge.demo.loopback import HOST, listening_socket, port_of, serving
 from bridge.demo.page import PageSettings, page_app
-from bridge.demo.policy import AUDIENCE, READ_SCOPE, STORY_CLIENT, page_client
+from bridge.demo.policy import AUDIENCE, CALL_CLIENT, READ_SCOPE, STORY_CLIENT, page_client
 from bridge.demo.run import BROWSER_PORTS, until_told
 from bridge.demo.sample_api import sample_api
 
@@ -33,7 +33,7 @@ ISSUER = f"http://{HOST}:{BROWSER_PORTS.authorization_server}"
 async def authorization_server(host: str) -> AsyncIterator[None]:
     """Serve the authorization server, for the page and for the story."""
     port = BROWSER_PORTS.authorization_server
-    clients = [page_client(PAGE), STORY_CLIENT]
+    clients = [page_client(PAGE), STORY_CLIENT, CALL_CLIENT]
     async with AuthorizationServer(clients, AUDIENCE, port=port, host=host) as server:
         _check_port(port, int(server.issuer.rpartition(":")[2]))
         yield

@@ -19,7 +19,14 @@ from bridge.demo.children import Child, Children
 from bridge.demo.envoy import envoy_command, envoy_yaml, find_envoy
 from bridge.demo.loopback import HOST, listening_socket, port_of, serving, usable_port
 from bridge.demo.page import PageSettings, page_app
-from bridge.demo.policy import AUDIENCE, READ_SCOPE, STORY_CLIENT, bridge_yaml, page_client
+from bridge.demo.policy import (
+    AUDIENCE,
+    CALL_CLIENT,
+    READ_SCOPE,
+    STORY_CLIENT,
+    bridge_yaml,
+    page_client,
+)
 from bridge.demo.sample_api import sample_api
 
 _PROBE_TIMEOUT = aiohttp.ClientTimeout(total=2)
@@ -106,7 +113,9 @@ class Stage:
         page_origin = f"http://{HOST}:{port_of(page_socket)}"
         page = page_client(page_origin)
         server = AuthorizationServer(
-            [page, STORY_CLIENT], AUDIENCE, port=self._ports.authorization_server
+            [page, STORY_CLIENT, CALL_CLIENT],
+            AUDIENCE,
+            port=self._ports.authorization_server,
         )
         self.issuer = (await starting.enter_async_context(server)).issuer
         api_socket = listening_socket(self._ports.api)
@@ -134,7 +143,7 @@ class Stage:
         self._bridge = await self.children.start("bridge", command)
 
         async def started() -> tuple[int, int] | None:
-            return _read_ports(self._bridge)
+            return read_ports(self._bridge)
 
         async def ready() -> bool | None:
             return (await self._readiness())["ready"] or None
@@ -196,7 +205,7 @@ class Stage:
         self.gateway = f"http://{HOST}:{port}"
 
 
-def _read_ports(bridge: Child) -> tuple[int, int] | None:
+def read_ports(bridge: Child) -> tuple[int, int] | None:
     """Read from the bridge's log where it listens; None: it does not say so yet."""
     for line in bridge.log.read_text("utf-8", "replace").splitlines():
         with contextlib.suppress(ValueError):

@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from urllib.parse import parse_qsl, urlsplit
 
@@ -56,7 +56,7 @@ class _Story:
         _check_challenge(answer, f'Bearer realm="{REALM}", scope="{READ_SCOPE}"')
 
         _title("2. Alice logs in with her password, for the scope that the challenge names.")
-        weak = await self._log_in(" ".join(_read_challenge(answer).scope), {})
+        weak = await self._log_in(_read_challenge(answer))
         answer = await self._alice.call("GET", self._accounts, weak)
         self._check_identity(answer, weak, PWD)
 
@@ -90,21 +90,15 @@ class _Story:
         )
 
     async def _step_up(self, token: str, challenge: Challenge) -> str:
-        """Get another token as the challenge says (RFC 9470 §4).
+        """Get another token as the challenge says.
 
         Args:
             token: Whose scopes are kept, beside those of the challenge.
         """
-        extra = {}
-        if challenge.acr_values:
-            extra["acr_values"] = " ".join(challenge.acr_values)
-        if challenge.max_age is not None:
-            extra["max_age"] = str(challenge.max_age)
-        scopes = dict.fromkeys([*peek(token)["scope"].split(), *challenge.scope])
-        return await self._log_in(" ".join(scopes), extra)
+        return await self._log_in(challenge, peek(token)["scope"].split())
 
-    async def _log_in(self, scope: str, extra: Mapping[str, str]) -> str:
-        token = await self._alice.authorize(scope, extra)
+    async def _log_in(self, challenge: Challenge, scopes: Sequence[str] = ()) -> str:
+        token = await self._alice.authorize(challenge, scopes)
         claims = peek(token)
         _say("a token: " + ", ".join(f"{name} {claims[name]}" for name in _SHOWN_CLAIMS))
         return token

@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
+from bridge.errors import RequestError
+
 _METHOD_OVERRIDE_HEADERS = ("x-http-method-override", "x-method-override", "x-http-method")
 HEADERS_READ = frozenset(
     {
@@ -32,7 +34,7 @@ class CheckRequest(NamedTuple):
     """One request at a gateway, as it came.
 
     Attributes:
-        gateway: The door's name, a metric label: `envoy`, `native`.
+        gateway: The door's name, a metric label: `envoy`, `native`, `forward_auth`, `nginx`.
         method: As sent; methods are case-sensitive.
         hosts: Every value of the host, as sent.
         target: Raw request target in origin form, with the query.
@@ -42,6 +44,7 @@ class CheckRequest(NamedTuple):
         preflight: The request is a CORS preflight: `OPTIONS` with `Origin` and
             `Access-Control-Request-Method` (Fetch §3.2.2).
         request_id: `x-request-id` for the log, where it is a short plain token; else None.
+        fault: Why the request could not even be read; then it is malformed, whatever else is here.
     """
 
     gateway: str
@@ -53,6 +56,7 @@ class CheckRequest(NamedTuple):
     cross_origin: bool = False
     preflight: bool = False
     request_id: str | None = None
+    fault: RequestError | None = None
 
 
 def check_request(
@@ -74,3 +78,28 @@ def check_request(
     return CheckRequest(
         gateway, method, hosts, target, credentials, overrides, cross_origin, preflight, request_id
     )
+
+
+def forwarded_request(
+    gateway: str, headers: Headers, *, method: str, host: str, target: str
+) -> CheckRequest:
+    """Collect the same where headers of the gateway tell the request line.
+
+    Each must be there exactly once: with two, the gateway added its own to the client's.
+
+    Args:
+        headers: Of the gateway's request, which has the client's headers too.
+        method: Name of the header with the method.
+        host: Name of the header with the host.
+        target: Name of the header with the raw request target.
+    """
+    told = [headers.getall(name, ()) for name in (method, host, target)]
+    if all(len(values) == 1 for values in told):
+        return check_request(gateway, told[0][0], told[1], told[2][0], headers)
+    return unreadable(check_request(gateway, "", (), "", headers))
+
+
+def unreadable(request: CheckRequest) -> CheckRequest:
+    """Give a request back as one whose forwarded headers make no sense."""
+    fault = RequestError("forwarded_headers_malformed", "The forwarded request is malformed")
+    return request._replace(method="", hosts=(), target="", fault=fault)

@@ -13,7 +13,7 @@ from aiohttp import web
 from bridge.decision.decide import Decision, decide_unavailable
 from bridge.decision.resource_metadata import WELL_KNOWN_PATH
 from bridge.errors import RequestError
-from bridge.gateways import envoy, native
+from bridge.gateways import envoy, forward_auth, native, nginx
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.service.log import CheckLog
@@ -29,6 +29,8 @@ _BODY_TIMEOUT_SECONDS = 5.0
 _SERVER = ("server", "stepup-bridge")
 _JSON = (("content-type", "application/json"), _SERVER)
 _PROBLEM = (("content-type", "application/problem+json"), _SERVER)
+# They believe forwarded headers, so the configuration must open them.
+_DOORS = {door.PATH: door for door in (forward_auth, nginx)}
 
 _silent = logging.getLogger("bridge.aiohttp")  # its messages quote what clients sent
 _silent.propagate = False
@@ -73,6 +75,11 @@ class AuthzHandler:
             return self._answer_openapi(request)
         if path.startswith(WELL_KNOWN_PATH):
             return self._answer_metadata(request, path)
+        door = _DOORS.get(path)
+        if door is not None and door.NAME in self._runtime.checker.config.doors:
+            question = door.read_request(request.headers)
+            decision = await self._decide(question)
+            return Reply(door.reply(decision, question, self._runtime.checker.nobody))
         return web.Response(status=404, headers=(_SERVER,))
 
     async def _answer_envoy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:

@@ -86,6 +86,8 @@ class Checker:
         """
         api: Api | None = None
         try:
+            if request.fault is not None:
+                raise request.fault
             method = read_method(request.method, request.method_overrides)
             path = split_target(request.target)
             api = self._index.find_api(read_host(request.hosts), path)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from e2e.harness.bridge import Bridge
-from e2e.harness.envoy import EnvoyOptions, EnvoyProcess
-from e2e.harness.gateway import Gateway, Wiring
+from e2e.harness.gateway import Gateway, GatewayFactory, Wiring
 from e2e.harness.issuer import Issuer
 from e2e.harness.policy import configuration
 from e2e.harness.stack import Stack
 from e2e.harness.tap import Tap
 from e2e.harness.upstream import RecordingUpstream
 
-GatewayFactory = Callable[[Wiring], Gateway]
 _PAGES = ("/", "/metrics", "/readyz")
 
 
@@ -114,8 +112,3 @@ class Arrangement:
         issuer, upstream = self.issuer(), self.upstream()
         bridge = self.bridge(configuration(issuer, **top_level), unix=unix)
         return Stack(issuer, upstream, bridge, self.gateway(factory, bridge, upstream))
-
-
-def envoy(version: str, **options: Any) -> GatewayFactory:
-    """Make Envoys of a version; options as of `EnvoyOptions`."""
-    return lambda wiring: EnvoyProcess(EnvoyOptions(version, **options), wiring)

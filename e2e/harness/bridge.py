@@ -37,7 +37,12 @@ class Bridge:
         self.admin = Tcp(free_port())
         self.write(policy)
         command = shlex.split(os.environ.get("E2E_BRIDGE", "")) or [sys.executable, "-m", "bridge"]
-        self._process = Process(name, [*command, "serve", "--config", str(self.file)], directory)
+        self._process = Process(
+            name,
+            [*command, "serve", "--config", str(self.file)],
+            directory,
+            environment={"PYTHONUNBUFFERED": "1"},
+        )
 
     def write(self, policy: Mapping[str, Any]) -> None:
         """Replace the configuration file as operators do: whole, by a rename."""
@@ -55,7 +60,7 @@ class Bridge:
 
     def start(self, *, ready: bool = True) -> None:
         """Start it and wait until it serves, and unless told otherwise until it has all keys."""
-        self._process.start({"PYTHONUNBUFFERED": "1"})
+        self._process.start()
         page = "/readyz" if ready else "/healthz"
         wait_until(lambda: self.answers(page), seconds=_START_SECONDS, what=f"{page} of {self!r}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import threading
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -68,6 +69,20 @@ class Container:
     def logs(self) -> str:
         """Give all it ever said, on both streams."""
         return self._container.logs().decode(errors="replace")
+
+    def follow(self, file: Path) -> None:
+        """Write all that it says from now on to a file, while it says it."""
+
+        def write() -> None:
+            with file.open("ab", buffering=0) as out:
+                for said in self._container.logs(stream=True, follow=True):
+                    out.write(said)
+
+        threading.Thread(target=write, daemon=True).start()
+
+    def stop(self) -> None:
+        """Ask it to end, insist if it does not."""
+        self._container.stop(timeout=_STOP_SECONDS)
 
     def execute(self, *command: str) -> tuple[int, str]:
         """Run a command inside, and give its exit status and what it said."""
@@ -139,6 +154,7 @@ class Engine:
         *,
         network: str,
         files: Mapping[str, Path] | None = None,
+        directories: Sequence[Path] = (),
         ports: Sequence[int] = (),
         **options: Any,
     ) -> Container:
@@ -148,6 +164,7 @@ class Engine:
             network: Of `network()`, or `host`, `none`, `container:<id>`.
             files: Files of this machine by where they are inside, read-only; world-readable, since
                 the user inside is another one.
+            directories: Of this machine, at the same place inside, writable.
             ports: To reach from this machine, on loopback, at a port that the engine chooses.
             options: Further ones of the SDK, such as `read_only`, `user`, `entrypoint`.
         """
@@ -155,6 +172,8 @@ class Engine:
             str(file.resolve()): {"bind": inside, "mode": "ro"}
             for inside, file in (files or {}).items()
         }
+        for directory in directories:
+            volumes[str(directory)] = {"bind": str(directory), "mode": "rw"}
         container = self._client.containers.create(
             image,
             list(command) if command is not None else None,

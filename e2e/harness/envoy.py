@@ -1,4 +1,4 @@
-"""Envoy as a process, with the configuration that the project ships: `envoy/envoy.yaml`."""
+"""Envoy with the configuration that the project ships: `envoy/envoy.yaml`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,12 @@ from importlib import metadata
 from pathlib import Path
 
 from e2e.harness.addresses import Tcp, Unix, free_port
-from e2e.harness.gateway import Capabilities, Wiring
+from e2e.harness.containers import ENVOY_IMAGE
+from e2e.harness.forwarding import replace_once
+from e2e.harness.gateway import Capabilities, Check, Wiring
 from e2e.harness.http1 import get
-from e2e.harness.process import Process
+from e2e.harness.runtime import Program, prepare, runtime
+from e2e.harness.upstream import Received
 from e2e.harness.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -23,12 +26,18 @@ CONFIGURATION = ROOT / "envoy" / "envoy.yaml"
 # The oldest and the newest of the index, at the time of writing.
 DEFAULT_VERSIONS = ("1.36.2", "1.40.0")
 _START_SECONDS = 30
+# What it may add to a check, for itself.
+_ENVOYS_OWN = ("x-envoy-internal", "x-envoy-expected-rq-timeout-ms", "x-forwarded-for")
 
 
 def versions() -> tuple[str, ...]:
-    """Give the Envoy versions to test, oldest first: `E2E_ENVOY_VERSIONS`, or the default."""
+    """Give the Envoy versions to test, oldest first: `E2E_ENVOY_VERSIONS`, or the default.
+
+    Where all gateways are to be containers, the default is the version of the image.
+    """
     wanted = os.environ.get("E2E_ENVOY_VERSIONS", "").replace(",", " ").split()
-    return tuple(sorted(wanted or DEFAULT_VERSIONS, key=_numbers))
+    default = (ENVOY_IMAGE.rpartition(":v")[2],) if runtime() == "docker" else DEFAULT_VERSIONS
+    return tuple(sorted(wanted or default, key=_numbers))
 
 
 def find_binary(version: str) -> Path:
@@ -51,13 +60,29 @@ def find_binary(version: str) -> Path:
     return binary
 
 
-def capabilities_of(version: str, *, normalises_paths: bool = True) -> Capabilities:
+def read_check(received: Received) -> Check:
+    """Read what Envoy asked: the original request line after the prefix, and allowed headers."""
+    headers: dict[str, list[str]] = {}
+    for name, value in received.headers:
+        headers.setdefault(name.lower(), []).append(value)
+    hosts = headers.pop("host", [])
+    assert received.target.startswith("/envoy/"), "not the original target after the prefix"
+    target = received.target.removeprefix("/envoy")
+    own = frozenset({"content-length", "x-request-id", *_ENVOYS_OWN})
+    assert headers.get("content-length") == ["0"]
+    assert headers.get("x-forwarded-for") in (None, ["127.0.0.1"])  # Envoy's own
+    return Check(received.method, target, hosts, headers, own)
+
+
+def capabilities_of(version: str) -> Capabilities:
     """Say what an Envoy does with the answers of an HTTP ext_authz service; measured."""
     return Capabilities(
+        read_check=read_check,
         # 1.37.0 ignores status_on_error; no other version of the index does.
         fault_status=403 if _numbers(version) == (1, 37, 0) else 503,
-        relays_unavailable=False,
-        normalises_paths=normalises_paths,
+        checks_without_hop_by_hop=True,
+        joins_repeated=True,
+        replaces_request_id=True,
     )
 
 
@@ -73,24 +98,30 @@ class EnvoyOptions:
     version: str
     optional_parts: tuple[str, ...] = ()
     edits: tuple[Callable[[str], str], ...] = ()
-    normalises_paths: bool = True
 
 
-class EnvoyProcess:
+class EnvoyGateway:
     """Satisfies `Gateway`."""
 
     def __init__(self, options: EnvoyOptions, wiring: Wiring) -> None:
-        self.capabilities = capabilities_of(
-            options.version, normalises_paths=options.normalises_paths
-        )
-        self.address = Tcp(free_port())
+        self.capabilities = capabilities_of(options.version)
+        self.address = self.http2_address = Tcp(free_port())
         self.admin = Tcp(free_port())
-        name = f"envoy-{options.version}-{self.address.port}"
-        file = wiring.directory / f"{name}.yaml"
-        file.write_text(self._configuration(options, wiring))
-        command = [str(find_binary(options.version)), "-c", str(file)]
-        command += ["--disable-hot-restart", "--concurrency", "2", "--log-level", "warn"]
-        self._process = Process(name, command, wiring.directory)
+        self._name = f"envoy-{options.version}-{self.address.port}"
+        file = f"{self._name}.yaml"
+        arguments = ["-c", str(wiring.directory / file), "--disable-hot-restart"]
+        self._process = prepare(
+            Program(
+                kind="envoy",
+                version=options.version,
+                name=self._name,
+                directory=wiring.directory,
+                files={file: self._configuration(options, wiring)},
+                ports=(self.address.port, self.admin.port),
+                binary=lambda: str(find_binary(options.version)),
+                arguments=(*arguments, "--concurrency", "2", "--log-level", "warn"),
+            )
+        )
 
     def _configuration(self, options: EnvoyOptions, wiring: Wiring) -> str:
         text = CONFIGURATION.read_text()
@@ -115,7 +146,7 @@ class EnvoyProcess:
 
     def start(self) -> None:
         self._process.start()
-        wait_until(self._is_live, seconds=_START_SECONDS, what=f"{self._process.name} is live")
+        wait_until(self._is_live, seconds=_START_SECONDS, what=f"{self._name} is live")
 
     def stop(self) -> None:
         self._process.stop()
@@ -149,12 +180,6 @@ def without_comments(text: str) -> str:
     """Drop the lines that are comments, and with them the parts that are not switched on."""
     lines = text.splitlines(keepends=True)
     return "".join(line for line in lines if not line.lstrip().startswith("#"))
-
-
-def replace_once(text: str, old: str, new: str) -> str:
-    """Replace what must be there exactly once, so that no test runs on something else."""
-    assert text.count(old) == 1, f"{text.count(old)} times in envoy.yaml: {old}"
-    return text.replace(old, new)
 
 
 def without_path_normalisation(text: str) -> str:

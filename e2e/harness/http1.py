@@ -119,3 +119,28 @@ def read_head(connection: socket.socket, buffer: bytearray) -> bytes | None:
     head = bytes(buffer[: end + 4])
     del buffer[: end + 4]
     return head
+
+
+def read_exactly(connection: socket.socket, buffer: bytearray, size: int) -> bytes:
+    """Read so many bytes; `buffer` as of `read_head`.
+
+    Raises:
+        ConnectionResetError: The stream ended before.
+    """
+    while len(buffer) < size:
+        receive(connection, buffer)
+    read = bytes(buffer[:size])
+    del buffer[:size]
+    return read
+
+
+def receive(connection: socket.socket, buffer: bytearray) -> None:
+    """Read what comes next into the buffer.
+
+    Raises:
+        ConnectionResetError: Nothing will come.
+    """
+    received = connection.recv(65_536)
+    if not received:
+        raise ConnectionResetError("closed in the middle of a message")
+    buffer += received

@@ -67,5 +67,5 @@ def _ask(address: Address, raw: bytes, seen: Load) -> None:
             while not seen.stopping.is_set():
                 reply = connection.exchange(raw)
                 seen.record(reply)
-                if reply is None:
+                if reply is None or "close" in reply.values("connection"):
                     break

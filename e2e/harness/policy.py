@@ -77,6 +77,7 @@ def configuration(
             ),
             *_path_apis(urls),
         ],
+        "doors": ["forward_auth", "nginx"],
         "log": {"level": "debug"},
         **top_level,
     }

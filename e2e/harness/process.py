@@ -15,15 +15,27 @@ class Process:
     Args:
         name: Stem of the output files.
         directory: Where these go.
+        stop_command: Ends it, where its own signal handling does not.
+        environment: Variables beside ours.
     """
 
-    def __init__(self, name: str, command: Sequence[str], directory: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        stop_command: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = name
         self._command = tuple(command)
+        self._stop_command = tuple(stop_command)
+        self._environment = {**os.environ, **(environment or {})}
         self.outputs = (directory / f"{name}.stdout", directory / f"{name}.stderr")
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, environment: Mapping[str, str] | None = None) -> None:
+    def start(self) -> None:
         stdout, stderr = self.outputs
         with stdout.open("ab") as out, stderr.open("ab") as err:
             self._process = subprocess.Popen(
@@ -31,7 +43,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, **(environment or {})},
+                env=self._environment,
             )
 
     @property
@@ -53,7 +65,15 @@ class Process:
         """Ask it to end, insist if it does not; give the exit status, None if it was not there."""
         if self._process is None:
             return None
-        if self.running:
+        if self.running and self._stop_command:
+            subprocess.run(
+                self._stop_command,
+                capture_output=True,
+                timeout=60,
+                env=self._environment,
+                check=False,
+            )
+        elif self.running:
             self._process.terminate()
         try:
             return self._process.wait(seconds)

@@ -76,7 +76,11 @@ class Stack:
         request = scenario.request
         if scenario.token is not None:
             request = request.with_headers(self.bearer(self.issuer.mint(scenario.token)))
-        self.check(self.send(request), scenario.expect, head=request.method == "HEAD")
+        status = self.gateway.capabilities.own_refusal(request)
+        if status is not None:
+            check_own_refusal(self.send(request.raw()), status)
+        else:
+            self.check(self.send(request), scenario.expect, head=request.method == "HEAD")
 
     def check(self, answer: Answer, expect: Expectation, *, head: bool = False) -> None:
         """Compare what came of a request with what is expected."""
@@ -101,6 +105,14 @@ class Stack:
                 assert answer.reply.values("www-authenticate") == []
                 relayed = answer.reply.values("retry-after") != []
                 assert relayed == self.gateway.capabilities.relays_unavailable
+
+
+def check_own_refusal(answer: Answer, status: int) -> None:
+    """Check that a gateway refused by itself, with nothing that looks like a challenge."""
+    assert answer.upstream == ()
+    assert answer.reply is not None
+    assert answer.status == status
+    assert answer.reply.values("www-authenticate") == []
 
 
 def with_secrets(request: Request) -> Request:

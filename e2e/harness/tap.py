@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from dataclasses import replace
 
 from e2e.harness.addresses import Address
-from e2e.harness.http1 import read_head
+from e2e.harness.http1 import read_exactly, read_head
 from e2e.harness.server import Server
 from e2e.harness.upstream import Received, parse_head
 
 
 class Tap(Server):
-    """Passes checks on to the bridge and keeps their heads. Checks have no body."""
+    """Passes checks on to the bridge and keeps them."""
 
     def __init__(self, bridge: Address) -> None:
         super().__init__()
@@ -35,9 +36,12 @@ class Tap(Server):
             buffer = bytearray()
             try:
                 while (head := read_head(connection, buffer)) is not None:
+                    check = parse_head(head)
+                    length = int((*check.values("content-length"), "0")[0])
+                    body = read_exactly(connection, buffer, length)
                     with self._guard:
-                        self._asked.append(parse_head(head))
-                    onward.sendall(head)
+                        self._asked.append(replace(check, body=body))
+                    onward.sendall(head + body)
             finally:
                 with contextlib.suppress(OSError):
                     onward.shutdown(socket.SHUT_RDWR)

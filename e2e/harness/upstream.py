@@ -6,7 +6,7 @@ import socket
 import threading
 from dataclasses import dataclass
 
-from e2e.harness.http1 import Lines, read_head
+from e2e.harness.http1 import Lines, read_exactly, read_head, receive
 from e2e.harness.server import Server
 
 BODY = b"from upstream"
@@ -19,6 +19,7 @@ class Received:
     method: str
     target: str
     headers: Lines
+    body: bytes = b""
 
     def values(self, name: str) -> list[str]:
         """Give the values of a header, its name read as the most lenient server reads it."""
@@ -80,12 +81,12 @@ def _read_body(connection: socket.socket, buffer: bytearray, request: Received) 
     """Swallow the body; give its trailers, which a lenient server adds to the headers."""
     lengths = request.values("content-length")
     if lengths:
-        _take(connection, buffer, int(lengths[0]))
+        read_exactly(connection, buffer, int(lengths[0]))
         return ()
     if not request.values("transfer-encoding"):
         return ()
     while size := int(_read_line(connection, buffer).split(b";")[0], 16):
-        _take(connection, buffer, size + 2)
+        read_exactly(connection, buffer, size + 2)
     trailers: list[tuple[str, str]] = []
     while line := _read_line(connection, buffer).decode("latin-1"):
         name, _, value = line.partition(":")
@@ -95,20 +96,7 @@ def _read_body(connection: socket.socket, buffer: bytearray, request: Received) 
 
 def _read_line(connection: socket.socket, buffer: bytearray) -> bytes:
     while b"\r\n" not in buffer:
-        _receive(connection, buffer)
+        receive(connection, buffer)
     line, _, rest = bytes(buffer).partition(b"\r\n")
     buffer[:] = rest
     return line
-
-
-def _take(connection: socket.socket, buffer: bytearray, size: int) -> None:
-    while len(buffer) < size:
-        _receive(connection, buffer)
-    del buffer[:size]
-
-
-def _receive(connection: socket.socket, buffer: bytearray) -> None:
-    received = connection.recv(65_536)
-    if not received:
-        raise ConnectionResetError("the gateway closed in the middle of a body")
-    buffer += received

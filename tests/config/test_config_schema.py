@@ -71,6 +71,7 @@ def test_every_mapping_is_closed_and_every_key_described() -> None:
 # Values for a key of the file: often good, often not quite.
 VALUES: dict[str, list[object]] = {
     "version": [1, 2],
+    "doors": [["nginx"], ["forward_auth", "nginx"], ["envoy"], []],
     "workers": [1, 256, "1"],
     "drain_timeout": [0, "1h", "61m", "0000s", 3601],
     "unavailable_status": [503, 400, 404, 407, 500],

@@ -102,6 +102,7 @@ apis:
       - {name: other, paths: [/z], require: {acr_values: [phr, pwd], max_age: 1h}}
   - {name: stub}
 unmatched_host: allow
+doors: [nginx, forward_auth]
 upstream_headers: {X-User: sub, x-mail: "https://example.com/mail"}
 token_cache: {max_entries: 5, ttl: 1h}
 log: {level: debug, format: console}
@@ -162,6 +163,7 @@ log: {level: debug, format: console}
         ),
         listen_authz=UnixAddress(tmp_path / "run/authz.sock"),
         listen_admin=TcpAddress("::1", 9192),
+        doors=frozenset({"forward_auth", "nginx"}),
         workers=4,
         drain_timeout=60,
         unavailable_status=403,

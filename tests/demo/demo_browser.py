@@ -11,8 +11,8 @@ from urllib.parse import urljoin
 import aiohttp
 from yarl import URL
 
+from bridge.client.authorization_request import code_challenge_of
 from bridge.demo.authorization_server import AuthorizationServer
-from bridge.demo.grants import code_challenge_of
 from bridge.demo.oauth import Client
 
 AUDIENCE = "https://bank.example.com"

@@ -10,7 +10,7 @@ from bridge.demo.authorization_request import (
     find_client,
     read_authorization_request,
 )
-from bridge.demo.oauth import MFA, PWD, OAuthError, single_values
+from bridge.demo.oauth import MFA, PWD, Client, OAuthError, single_values
 
 CLIENTS = {CLIENT.client_id: CLIENT}
 
@@ -39,6 +39,30 @@ def test_without_a_registered_client_and_redirect_uri_nothing_is_redirected(
 
     with pytest.raises(OAuthError, match="invalid_request"):
         find_client(pairs, CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("registered", "sent", "good"),
+    [
+        pytest.param("http://127.0.0.1/cb", "http://127.0.0.1:65535/cb", True, id="any-port"),
+        pytest.param("http://127.0.0.1/cb", "http://127.0.0.1:0/cb", False, id="port-0"),
+        pytest.param("http://127.0.0.1/cb", "http://127.0.0.1:1@evil.example/cb", False, id="user"),
+        pytest.param("http://127.0.0.1/cb", "http://127.0.0.1:1/cb2", False, id="other-path"),
+        pytest.param("http://127.0.0.1/cb", "https://127.0.0.1:1/cb", False, id="other-scheme"),
+        pytest.param("http://127.0.0.1:1/cb", "http://127.0.0.1:2/cb", False, id="port-registered"),
+        pytest.param("http://a.example/cb", "http://a.example:1/cb", False, id="not-loopback"),
+    ],
+)
+def test_only_a_loopback_redirect_may_choose_its_port(
+    registered: str, sent: str, good: bool
+) -> None:
+    client = Client("app", (registered,), ("a",))
+    pairs = [("client_id", "app"), ("redirect_uri", sent)]
+    if good:
+        assert find_client(pairs, {"app": client}) == (client, sent)
+    else:
+        with pytest.raises(OAuthError, match="redirect_uri"):
+            find_client(pairs, {"app": client})
 
 
 def test_two_redirect_uris_are_none() -> None:

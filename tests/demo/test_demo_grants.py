@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from demo_browser import REDIRECT_URI, VERIFIER
 
-from bridge.demo.grants import CODE_LIFETIME_SECONDS, Grant, Grants, code_challenge_of
+from bridge.client.authorization_request import code_challenge_of
+from bridge.demo.grants import CODE_LIFETIME_SECONDS, Grant, Grants
 from bridge.demo.oauth import PWD, OAuthError
 
 NOW = 1_000_000

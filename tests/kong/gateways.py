@@ -61,7 +61,7 @@ class StandIn:
             return "nginx has no Lua: install libnginx-mod-http-lua (kong/spec/run does)"
         return None
 
-    def start(self, routes: Routes, upstream_port: int) -> None:
+    def start(self, routes: Routes, upstream_port: int, *, with_plugin: bool = True) -> None:
         for name in ("logs", "temp"):
             (self._prefix / name).mkdir(exist_ok=True)
         routes_file = self._prefix / "routes.json"
@@ -79,6 +79,8 @@ class StandIn:
             "CERTIFICATE_KEY": self._certificates.server_key,
         }
         template = (KONG_DIRECTORY / "spec" / "harness" / "nginx.conf").read_text()
+        if not with_plugin:
+            template = template.replace('require("stand_in").access()', "")
         configuration = self._prefix / "nginx.conf"
         configuration.write_text(re.sub(r"@([A-Z0-9_]+)@", lambda m: str(values[m[1]]), template))
         # A worker of another user could not reach the files of this one.

@@ -121,6 +121,27 @@ def test_what_is_written_is_read_back(value: Any, escaped: bool) -> None:
     assert json_strict.loads(json.dumps(value, ensure_ascii=escaped).encode()) == value
 
 
+# Members that collide, and strings that are all slashes, quotes and escapes: what a quick way could
+# take for something else.
+slashed = st.text(st.sampled_from('/\\"a'), max_size=4)
+
+
+@given(members=st.lists(st.tuples(slashed, slashed), max_size=4), escaped=st.booleans())
+@settings(deadline=None)
+def test_members_are_told_apart_however_slashes_are_escaped(
+    members: list[tuple[str, str]], escaped: bool
+) -> None:
+    text = ",".join(f"{json.dumps(name)}:{json.dumps(value)}" for name, value in members)
+    text = f"{{{text}}}"
+    if escaped:
+        text = text.replace("/", "\\/")
+    if len(dict(members)) == len(members):
+        assert json_strict.loads(text.encode()) == dict(members)
+    else:
+        with pytest.raises(ValueError, match="duplicate"):
+            json_strict.loads(text.encode())
+
+
 def test_depth_allowed_does_not_depend_on_how_deep_the_caller_is() -> None:
     deepest = b"[" * json_strict.MAX_DEPTH + b"]" * json_strict.MAX_DEPTH
 

@@ -1,0 +1,1 @@
+"""The client side of step-up: from a challenge to a better token, and the request again."""

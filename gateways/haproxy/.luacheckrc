@@ -1,0 +1,3 @@
+std = "lua53"
+max_line_length = 80
+read_globals = { "core" }
