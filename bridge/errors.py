@@ -36,10 +36,14 @@ class ConfigError(BridgeError):
     Attributes:
         file: The file as the operator named it.
         problems: Every problem found, in the order of their lines; never empty.
+        files: Further files that the problems may be in.
     """
 
-    def __init__(self, file: str | Path, problems: list[Problem]) -> None:
+    def __init__(
+        self, file: str | Path, problems: list[Problem], files: tuple[Path, ...] = ()
+    ) -> None:
         self.file = str(file)
+        self.files = files
         self.problems = tuple(sorted(problems))
         super().__init__("\n".join(p.render(file) for p in self.problems))
 
@@ -62,7 +66,8 @@ class TokenError(BridgeError):
     """The client's access token is unusable: 401 `invalid_token` (RFC 6750 §3.1).
 
     Attributes:
-        check: The check that failed, one of `tokens.jwt.CHECKS`, for `explain`.
+        check: The check that failed, for `explain`: one of `tokens.jwt.CHECKS`, or
+            `introspection`.
         reason: Stable code for logs, e.g. `token_expired`. Never sent to the client.
     """
 

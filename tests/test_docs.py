@@ -75,8 +75,10 @@ def reasons() -> Iterator[str]:
             case ast.Constant(value=str(reason)):
                 yield re.escape(reason)
             case ast.JoinedStr(values=parts):
-                texts = [str(part.value) for part in parts if isinstance(part, ast.Constant)]
-                yield "[a-z]+".join(texts)
+                yield "".join(
+                    re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z0-9_…]+"
+                    for part in parts
+                )
 
 
 def test_operations_lists_every_metric_and_no_other() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bridge.config import addresses
 from bridge.config.checks_apis import check_apis
-from bridge.config.model import DEFAULT_ADMIN, DEFAULT_AUTHZ
+from bridge.config.model import ALL_FORMATS, DEFAULT_ADMIN, DEFAULT_AUTHZ, SECRET_KEYS
 from bridge.config.places import Place
 from bridge.config.settings import TcpAddress, UnixAddress
 from bridge.errors import Problem
@@ -74,33 +74,73 @@ def _check_issuers(root: Place) -> Iterator[Problem]:
         jwks_file = issuer.child("jwks_file")
         if jwks_file is not None and issuer.has("jwks_uri"):
             yield jwks_file.problem("must not stand beside jwks_uri: keys come from one place")
+        yield from _check_introspection(issuer)
 
 
 def _check_issuer_url(issuer: Place) -> Iterator[Problem]:
-    """Without a place for its keys, the issuer's metadata has to be found (RFC 8414 §2, §3)."""
+    """Check that what the file leaves out can be found in metadata (RFC 8414 §2, §3)."""
     place = issuer.child("issuer")
     if place is None or not place.text:
         return
-    has_keys = issuer.has("jwks_uri") or issuer.has("jwks_file")
+    lacking = []
+    if "jwt" in _token_formats(issuer) and not (issuer.has("jwks_uri") or issuer.has("jwks_file")):
+        lacking.append("a jwks_uri or jwks_file")
+    introspection = issuer.child("introspection")
+    if introspection is not None and not introspection.has("endpoint"):
+        lacking.append("an introspection.endpoint")
     is_url = place.text.lower().startswith(("http:", "https:"))
-    if has_keys and not is_url:
+    if not lacking and not is_url:
         return  # any name will do (RFC 7519 §4.1.1)
-    way_out = "" if has_keys else ", or have a jwks_uri or jwks_file"
+    way_out = f", or have {' and '.join(lacking)}" if lacking else ""
     try:
         parts = addresses.split_url(place.text)
     except ValueError as error:
         yield place.problem(f"{error}{way_out}")
         return
-    if parts.query and not has_keys:
+    if parts.query and lacking:
         yield place.problem(f"must not have a query (RFC 8414 §2){way_out}")
+
+
+def _token_formats(issuer: Place) -> frozenset[str]:
+    if issuer.has("tokens"):
+        return frozenset(item.text for item in issuer.items("tokens") if item.text)
+    return ALL_FORMATS if issuer.has("introspection") else frozenset(("jwt",))
+
+
+def _check_introspection(issuer: Place) -> Iterator[Problem]:
+    introspection = issuer.child("introspection")
+    if introspection is None:
+        for item in issuer.items("tokens"):
+            if item.text == "opaque":
+                yield item.problem("needs introspection: only the issuer knows an opaque token")
+        return
+    if not isinstance(introspection.node.value, dict):
+        return
+    if "opaque" not in _token_formats(issuer) and introspection.text_of("when") != "always":
+        yield introspection.problem("is never used: tokens leaves out opaque, and when says opaque")
+    named = [place for key in SECRET_KEYS if (place := introspection.child(key)) is not None]
+    if not named:
+        yield introspection.problem(
+            f"must have {', '.join(SECRET_KEYS[:-1])} or {SECRET_KEYS[-1]}:"
+            " the issuer tells nothing to strangers (RFC 7662 §2.1)"
+        )
+    for more in named[1:]:
+        yield more.problem(f"must not stand beside {named[0].path.rpartition('.')[2]}")
+    auth = introspection.child("auth")
+    has_key = introspection.has("private_key_file")
+    if auth is not None and auth.text == "private_key_jwt" and not has_key:
+        yield auth.problem("needs private_key_file")
+    elif auth is not None and has_key and auth.text != "private_key_jwt":
+        yield auth.problem("must be private_key_jwt, or have a secret instead of private_key_file")
 
 
 def _check_insecure(issuer: Place) -> Iterator[Problem]:
     allow = issuer.child("allow_insecure_http")
     if allow is not None and allow.node.value is not False:
         return
-    for key in ("issuer", "jwks_uri"):
-        place = issuer.child(key)
+    introspection = issuer.child("introspection")
+    endpoint = None if introspection is None else introspection.child("endpoint")
+    for place in (issuer.child("issuer"), issuer.child("jwks_uri"), endpoint):
         if place is None or place.text is None:
             continue
         try:

@@ -99,11 +99,9 @@ def _algorithm(text: str) -> str:
 
 
 def _token_format(text: str) -> str:
-    if text == "jwt":
+    if text in ("jwt", "opaque"):
         return text
-    if text == "opaque":
-        raise ValueError("opaque tokens are not yet supported")
-    raise ValueError("must be jwt")
+    raise ValueError("must be jwt or opaque")
 
 
 def _claim(value: object) -> ClaimAsWritten:
@@ -146,6 +144,9 @@ Address = Annotated[str, AfterValidator(_address), _text_schema("(unix:.+|.+:[0-
 Name = Annotated[str, AfterValidator(values.name), _text_schema(values.NAME_PATTERN)]
 Text = Annotated[str, AfterValidator(values.plain_text), WithJsonSchema(_TEXT_SCHEMA)]
 FileName = Annotated[str, AfterValidator(values.plain_text), WithJsonSchema(_TEXT_SCHEMA)]
+VariableName = Annotated[
+    str, AfterValidator(values.variable_name), _text_schema(values.VARIABLE_PATTERN)
+]
 Realm = Annotated[str, AfterValidator(values.realm), _text_schema("[ -~]+")]
 ScopeToken = Annotated[
     str, AfterValidator(values.scope_token), _text_schema(values.SCOPE_TOKEN_PATTERN)
@@ -161,6 +162,8 @@ PathTemplate = Annotated[str, _text_schema("/.*")]  # parsed in `checks`: needs 
 Algorithm = Annotated[
     str, AfterValidator(_algorithm), WithJsonSchema({"type": "string", "enum": list(ALGORITHMS)})
 ]
-TokenFormat = Annotated[str, AfterValidator(_token_format), WithJsonSchema({"const": "jwt"})]
+TokenFormat = Annotated[
+    str, AfterValidator(_token_format), WithJsonSchema({"enum": ["jwt", "opaque"]})
+]
 Claim = Annotated[ClaimAsWritten, PlainValidator(_claim), WithJsonSchema(_CLAIM_SCHEMA)]
 HeaderName = Annotated[str, AfterValidator(values.header_name), _text_schema("[^_:]+")]

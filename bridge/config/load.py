@@ -12,6 +12,7 @@ from bridge.config.checks import cross_checks
 from bridge.config.messages import empty_values, schema_problems
 from bridge.config.model import FileSection
 from bridge.config.places import Place
+from bridge.config.secret_values import read_secrets
 from bridge.config.settings import Config
 from bridge.config.translate import translate
 from bridge.config.yaml_marks import UnreadableYamlError, read_yaml
@@ -25,7 +26,7 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
 
     Args:
         file: As the operator named it, which is how problems name it.
-        environ: Where secrets named by environment variable are looked up; no key does so yet.
+        environ: Where secrets named by environment variable are looked up.
 
     Raises:
         ConfigError: Holds every problem of the file.
@@ -42,9 +43,12 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
     except ValidationError as error:
         problems += schema_problems(root, error)
     problems += cross_checks(top, path.parent)
+    secrets = read_secrets(top, path.parent, environ)
+    problems += secrets.problems
     if problems:
-        raise ConfigError(file, list(dict.fromkeys(problems)))  # two checks may agree
-    return translate(section, path)
+        found = list(dict.fromkeys(problems))  # two checks may agree
+        raise ConfigError(file, found, tuple(secrets.files))
+    return translate(section, path, secrets)
 
 
 def read_text(file: str | Path) -> str:

@@ -16,6 +16,8 @@ from bridge.tokens.settings import DEFAULT_ALGORITHMS
 
 DEFAULT_AUTHZ = "127.0.0.1:9191"
 DEFAULT_ADMIN = "127.0.0.1:9192"
+ALL_FORMATS = frozenset(("jwt", "opaque"))
+SECRET_KEYS = ("client_secret_file", "client_secret_env", "private_key_file")
 _DEFAULT_SCOPE: f.ClaimAsWritten = ["scope", "scp"]
 
 
@@ -65,12 +67,53 @@ class ClaimsSection(Section):
     )
 
 
+class IntrospectionSection(Section):
+    """How an issuer is asked about its tokens (RFC 7662). One of the three keys names a secret."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "oneOf": [{"required": [key]} for key in SECRET_KEYS],
+        }
+    )
+
+    endpoint: f.Url | None = Field(
+        default=None, description="URL to ask at. Unset: from the issuer's metadata."
+    )
+    when: Literal["opaque", "always"] = Field(
+        default="opaque",
+        description="opaque: only about tokens that are no JWTs; always: JWTs are verified locally,"
+        " then asked about too. Default opaque.",
+    )
+    client_id: f.Text = Field(description="The bridge's client_id at this issuer.")
+    auth: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"] | None = Field(
+        default=None,
+        description="How the bridge authenticates. Unset: client_secret_basic with a secret,"
+        " private_key_jwt with a private_key_file.",
+    )
+    client_secret_file: f.FileName | None = Field(
+        default=None,
+        description="File that holds the client secret, watched; relative to this file."
+        " Unset: none.",
+    )
+    client_secret_env: f.VariableName | None = Field(
+        default=None, description="Environment variable that holds it instead. Unset: none."
+    )
+    private_key_file: f.FileName | None = Field(
+        default=None,
+        description="File with the private key for private_key_jwt, PEM or JWK, watched; relative"
+        " to this file. Unset: none.",
+    )
+    cache_ttl: Annotated[int, *f.seconds(0, 86_400)] = Field(
+        default=30,
+        description="How long an answer is kept at most, a duration of at most 24h; never past"
+        " exp. Default 30s.",
+    )
+
+
 class IssuerSection(Section):
     """One trusted issuer of access tokens."""
 
     model_config = ConfigDict(json_schema_extra={"not": {"required": ["jwks_uri", "jwks_file"]}})
-
-    not_yet = frozenset(("introspection",))
 
     issuer: f.Text = Field(description="Exact `iss` of its tokens.")
     audiences: Annotated[list[f.Text], *f.UNIQUE_LIST] = Field(
@@ -130,8 +173,20 @@ class IssuerSection(Section):
         " insufficient_claims and a claims parameter. Default false.",
     )
     tokens: Annotated[list[f.TokenFormat], *f.UNIQUE_LIST] = Field(
-        default=["jwt"], description="Formats of its access tokens. Default [jwt]."
+        default=["jwt"],
+        description="Formats of its access tokens. Default [jwt], with introspection"
+        " [jwt, opaque].",
     )
+    introspection: IntrospectionSection | None = Field(
+        default=None, description="How it is asked about its tokens. Unset: it is not."
+    )
+
+
+def token_formats(section: IssuerSection) -> frozenset[str]:
+    """Tell which access tokens an issuer has, with the default that depends on introspection."""
+    if "tokens" not in section.model_fields_set and section.introspection is not None:
+        return ALL_FORMATS
+    return frozenset(section.tokens)
 
 
 class RequireSection(Section):

@@ -7,6 +7,7 @@ from typing import Any
 
 from bridge.config import addresses, model, values
 from bridge.config.providers import PRESETS
+from bridge.config.secret_values import Secrets
 from bridge.config.settings import (
     Config,
     LogSettings,
@@ -14,22 +15,32 @@ from bridge.config.settings import (
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
-from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimNames, IssuerSettings
+from bridge.tokens.settings import (
+    POLICY_NAMES,
+    AcrNames,
+    ClaimNames,
+    IntrospectionSettings,
+    IssuerSettings,
+)
 
 
-def translate(section: model.FileSection, file: Path) -> Config:
+def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Config:
     """Translate a configuration without problems.
 
     Args:
         section: Validated and cross-checked.
         file: Absolute; relative names are relative to its directory.
+        secrets: All that the file names.
     """
-    issuers = tuple(_issuer(each, file.parent) for each in section.issuers)
+    issuers = tuple(
+        _issuer(each, file.parent, f"issuers[{index}]", secrets)
+        for index, each in enumerate(section.issuers)
+    )
     levels = tuple(section.assurance_levels or ())
     names = tuple(issuer.issuer for issuer in issuers)
     return Config(
         file=file,
-        files=(file,),
+        files=(file, *secrets.files),
         policy=Policy(
             apis=tuple(_api(each, names, levels) for each in section.apis),
             unmatched_host=section.unmatched_host,
@@ -64,7 +75,11 @@ def _with_preset(section: model.IssuerSection) -> model.IssuerSection:
     return section.model_copy(update={key: preset[key] for key in unwritten})
 
 
-def _issuer(section: model.IssuerSection, directory: Path) -> IssuerSettings:
+def _issuer(
+    section: model.IssuerSection, directory: Path, path: str, secrets: Secrets
+) -> IssuerSettings:
+    introspection = section.introspection
+    formats = model.token_formats(section)
     section = _with_preset(section)
     jwks_file = None if section.jwks_file is None else directory / section.jwks_file
     return IssuerSettings(
@@ -87,6 +102,32 @@ def _issuer(section: model.IssuerSection, directory: Path) -> IssuerSettings:
         acr_names=AcrNames(tuple(section.acr_map.items())) if section.acr_map else POLICY_NAMES,
         insufficient_claims=section.insufficient_claims,
         provider=section.provider,
+        takes_jwt="jwt" in formats,
+        takes_opaque="opaque" in formats,
+        introspection=(
+            None
+            if introspection is None
+            else _introspection(introspection, f"{path}.introspection", secrets)
+        ),
+    )
+
+
+def _introspection(
+    section: model.IntrospectionSection, path: str, secrets: Secrets
+) -> IntrospectionSettings:
+    values_of = secrets.values
+    private_key = values_of.get(f"{path}.private_key_file", b"")
+    secret = values_of.get(f"{path}.client_secret_file") or values_of.get(
+        f"{path}.client_secret_env", b""
+    )
+    return IntrospectionSettings(
+        client_id=section.client_id,
+        auth=section.auth or ("private_key_jwt" if private_key else "client_secret_basic"),
+        client_secret=secret.decode(),
+        private_key=private_key,
+        endpoint=section.endpoint,
+        when=section.when,
+        cache_ttl=section.cache_ttl,
     )
 
 

@@ -16,8 +16,9 @@ from bridge.rehearsal.question import host_of
 from bridge.service.check import Checked
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.identity import UpstreamHeaders
+from bridge.tokens.introspection_answer import INTROSPECTION
 from bridge.tokens.jwt import CHECKS, read_jwt
-from bridge.tokens.settings import ClaimNames, IssuerSettings
+from bridge.tokens.settings import ClaimNames, IntrospectionSettings, IssuerSettings
 
 Step = dict[str, Any]
 
@@ -199,6 +200,19 @@ def _issuer_step(settings: IssuerSettings) -> Step:
         "claims": {name: getattr(claims, name) for name in ClaimNames.__slots__},
         "acr_map": dict(settings.acr_names.acr_map),
         "insufficient_claims": settings.insufficient_claims,
+        **({} if settings.introspection is None else _introspection(settings.introspection)),
+    }
+
+
+def _introspection(settings: IntrospectionSettings) -> Step:
+    return {
+        "introspection": {
+            "endpoint": settings.endpoint or "from metadata",
+            "when": settings.when,
+            "client_id": settings.client_id,
+            "auth": settings.auth,
+            "cache_ttl": settings.cache_ttl,
+        }
     }
 
 
@@ -209,17 +223,19 @@ def _verification_step(
     assumed: dict[str, Any] | None,
 ) -> Step:
     step: Step = {"step": "token", "outcome": "verified", "now": now}
+    checks = _checks(token if assumed is None else None)
     match finding:
         case IssuerError():
             step |= {"outcome": "issuer_at_fault", "issuer": finding.issuer}
             step |= {"reason": finding.reason}
         case TokenError():
-            failed = CHECKS.index(finding.check)
+            failed = checks.index(finding.check)
             step |= {"outcome": "invalid", "reason": finding.reason, "failed_check": finding.check}
-            step["passed_checks"] = list(CHECKS[:failed])
+            step["passed_checks"] = list(checks[:failed])
         case AccessToken():
             step |= {"issuer": finding.iss, "leeway_seconds": finding.leeway}
-            step["passed_checks"] = list(CHECKS)
+            asked = finding.introspected
+            step["passed_checks"] = [each for each in checks if asked or each != INTROSPECTION]
     if assumed is not None:
         step["assumed"] = "claims are taken as verified: signature and header were not checked"
         step["passed_checks"] = [
@@ -231,6 +247,15 @@ def _verification_step(
     elif token is not None:
         step |= _describe(token)
     return step
+
+
+def _checks(token: str | None) -> tuple[str, ...]:
+    """Name the checks that a token goes through, in order; those of an opaque one are few."""
+    try:
+        is_opaque = token is not None and read_jwt(token) is None
+    except TokenError:
+        is_opaque = False
+    return ("format", INTROSPECTION, "aud") if is_opaque else (*CHECKS, INTROSPECTION)
 
 
 def _describe(token: str) -> Step:

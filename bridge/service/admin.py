@@ -45,6 +45,13 @@ class Status:
         }
         if without_keys:
             missing["keys"] = without_keys
+        unanswered = {
+            state.issuer: state.error
+            for state in self.report.introspection
+            if state.error is not None
+        }
+        if unanswered:
+            missing["introspection"] = unanswered
         return missing
 
 
@@ -94,6 +101,9 @@ def _readiness(status: Status) -> web.Response:
             }
             for state in status.report.key_sets
         ],
+        "introspection": [
+            {"issuer": state.issuer, "error": state.error} for state in status.report.introspection
+        ],
         "config": {
             "loaded_timestamp": status.report.config_loaded_timestamp,
             "refused": bool(status.report.config_problems),
@@ -114,6 +124,7 @@ def render_page(status: Status) -> str:
         (key_set.issuer, key_set.keys, _age(key_set.age_seconds), key_set.error or "ok")
         for key_set in report.key_sets
     )
+    introspection = ((asked.issuer, asked.error or "ok") for asked in report.introspection)
     checks = ((*labels, count) for labels, count in sorted(report.checks.items()))
     problems = "".join(f"<li>{html.escape(text)}</li>" for text in report.config_problems)
     refused = f"<h2>The changed configuration is refused</h2><ul>{problems}</ul>"
@@ -125,6 +136,7 @@ def render_page(status: Status) -> str:
         f"{report.token_cache_entries} verified tokens held.</p>"
         f"{refused if report.config_problems else ''}"
         f"<h2>Issuers</h2>{_table(('issuer', 'keys', 'fetched', 'last fetch'), issuers)}"
+        f"<h2>Introspection</h2>{_table(('issuer', 'last call'), introspection)}"
         f"<h2>Checks</h2>"
         f"{_table(('gateway', 'api', 'operation', 'decision', 'error', 'checks'), checks)}"
         f'<p><a href="/readyz">readyz</a> <a href="/metrics">metrics</a></p></html>\n'

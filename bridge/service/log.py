@@ -28,6 +28,8 @@ EVENTS = {
     "config_needs_restart": "a changed `listen`, `workers`, `drain_timeout` or `log` waits",
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
+    "introspection_failed": "an issuer gave no proper answer about a token; once for each reason",
+    "introspection_recovered": "it does again",
     "service_started": "the listeners are open",
     "drain_started": "SIGTERM or SIGINT: no new connections, requests in hand are finished",
     "service_stopped": "the end",

@@ -23,6 +23,7 @@ METRICS = {
     "stepup_token_cache_entries": "Verified tokens held, all workers.",
     "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
     "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
+    "stepup_introspections_total": "Calls to issuers' introspection endpoints.",
     "stepup_config_loads_total": "Loads of the configuration.",
     "stepup_config_loaded_timestamp_seconds": "When the configuration in force was loaded; the "
     "oldest of all workers.",
@@ -59,6 +60,8 @@ class _Report(Collector):
             if state.age_seconds is not None
         ]
         yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
+        calls = report.introspections.items()
+        yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
         loads = [((outcome,), report.config_loads[outcome]) for outcome in ("ok", "refused")]
         yield _counter("stepup_config_loads_total", ("outcome",), loads)
         loaded = [((), report.config_loaded_timestamp)]

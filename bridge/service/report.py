@@ -47,6 +47,14 @@ class KeySetState:
 
 
 @dataclass(slots=True)
+class IntrospectionState:
+    """How the last call to an issuer's introspection endpoint ended; None: well, or none was."""
+
+    issuer: str
+    error: str | None
+
+
+@dataclass(slots=True)
 class Report:
     """Counters since the start of the process, and its state.
 
@@ -54,6 +62,7 @@ class Report:
         checks: By gateway, api, operation, decision, error.
         check_seconds: By gateway.
         key_set_fetches: By issuer and outcome.
+        introspections: By issuer and outcome.
         config_loads: By outcome.
         config_loaded_timestamp: Epoch seconds of the load in force.
         config_problems: Of the last load, where it was refused.
@@ -66,6 +75,8 @@ class Report:
     token_cache_entries: int = 0
     key_set_fetches: Counter[Labels] = field(default_factory=Counter)
     key_sets: list[KeySetState] = field(default_factory=list)
+    introspections: Counter[Labels] = field(default_factory=Counter)
+    introspection: list[IntrospectionState] = field(default_factory=list)
     config_loads: Counter[str] = field(default_factory=Counter)
     config_loaded_timestamp: float = 0.0
     config_problems: list[str] = field(default_factory=list)
@@ -91,6 +102,7 @@ class Report:
         document = asdict(self)
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
+        document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
         document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
@@ -100,6 +112,8 @@ class Report:
         document: dict[str, Any] = json.loads(line)
         document["checks"] = _counter(document["checks"])
         document["key_set_fetches"] = _counter(document["key_set_fetches"])
+        document["introspections"] = _counter(document["introspections"])
+        document["introspection"] = [IntrospectionState(**s) for s in document["introspection"]]
         document["config_loads"] = Counter(document["config_loads"])
         document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
         document["check_seconds"] = {
@@ -113,10 +127,12 @@ def merge(reports: Iterable[Report]) -> Report:
     """Add up the reports of several processes that serve one configuration.
 
     Counters and cache entries are sums; loads are the most that one process made, since each makes
-    every load; the load in force is the oldest; a key set is as bad as its worst.
+    every load; the load in force is the oldest; a key set is as bad as its worst, and so is
+    introspection.
     """
     total = Report()
     key_sets: dict[str, KeySetState] = {}
+    introspection: dict[str, IntrospectionState] = {}
     for report in reports:
         total.checks.update(report.checks)
         for gateway, durations in report.check_seconds.items():
@@ -125,6 +141,7 @@ def merge(reports: Iterable[Report]) -> Report:
         total.token_cache_misses += report.token_cache_misses
         total.token_cache_entries += report.token_cache_entries
         total.key_set_fetches.update(report.key_set_fetches)
+        total.introspections.update(report.introspections)
         total.config_loads |= report.config_loads
         if report.config_loaded_timestamp and (
             not total.config_loaded_timestamp
@@ -134,7 +151,11 @@ def merge(reports: Iterable[Report]) -> Report:
         total.config_problems = total.config_problems or report.config_problems
         for state in report.key_sets:
             key_sets[state.issuer] = _worse(key_sets.get(state.issuer), state)
+        for asked in report.introspection:
+            if asked.error is not None or asked.issuer not in introspection:
+                introspection[asked.issuer] = asked
     total.key_sets = list(key_sets.values())
+    total.introspection = list(introspection.values())
     return total
 
 
@@ -146,6 +167,7 @@ def counters_of(report: Report) -> Report:
         token_cache_hits=report.token_cache_hits,
         token_cache_misses=report.token_cache_misses,
         key_set_fetches=report.key_set_fetches,
+        introspections=report.introspections,
         config_loads=report.config_loads,
     )
 

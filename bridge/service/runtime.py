@@ -13,10 +13,11 @@ from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.check import Checker
-from bridge.service.report import KeySetState, Report
+from bridge.service.report import IntrospectionState, KeySetState, Report
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.introspection import Introspection, IntrospectionReport
 from bridge.tokens.keys import FetchReport, KeySet, KeySource
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
@@ -46,7 +47,8 @@ class Runtime:
         self._cache: TokenCache[Issuer] = TokenCache(1, 1)
         self._reload_wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._settled = _fingerprint(config.files)
+        self._files = config.files
+        self._settled = _fingerprint(self._files)
 
     async def __aenter__(self) -> Self:
         await self._fetcher.__aenter__()
@@ -63,8 +65,10 @@ class Runtime:
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.wait([self._watching])
-        for keys in {issuer.keys for issuer in self._issuers.values()}:
+        for keys in _keys(self._issuers):
             await keys.stop()
+        for introspection in _introspections(self._issuers):
+            await introspection.stop(finish=False)
         await self._fetcher.__aexit__(kind, error, traceback)
 
     def report(self) -> Report:
@@ -76,8 +80,12 @@ class Runtime:
             report.token_cache_misses += misses
         report.token_cache_entries = len(self._cache)
         report.key_sets = [
-            KeySetState(name, len(keys.keys), keys.error, keys.age_seconds)
-            for name, keys in ((name, issuer.keys) for name, issuer in self._issuers.items())
+            KeySetState(keys.source.issuer, len(keys.keys), keys.error, keys.age_seconds)
+            for keys in _keys(self._issuers)
+        ]
+        report.introspection = [
+            IntrospectionState(introspection.settings.issuer, introspection.error)
+            for introspection in _introspections(self._issuers)
         ]
         return report
 
@@ -95,7 +103,7 @@ class Runtime:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload_wanted.wait(), _POLL_SECONDS)
-            seen = _fingerprint(self._config.files)
+            seen = _fingerprint(self._files)
             held = seen == pending
             pending = seen
             if self._reload_wanted.is_set() or (held and seen != self._settled):
@@ -113,11 +121,19 @@ class Runtime:
             config = await asyncio.to_thread(load_config, self._config.file)
         except ConfigError as error:
             self._refuse([problem.render(error.file) for problem in error.problems])
+            self._watch_files((*self._config.files, *error.files))  # a missing one may come yet
             return
+        self._watch_files(config.files)
         for setting in _SET_AT_START:
             if getattr(config, setting) != getattr(self._started_with, setting):
                 self._log.warning("config_needs_restart", setting=setting)
         await self._take_over(config)
+
+    def _watch_files(self, files: tuple[Path, ...]) -> None:
+        files = tuple(dict.fromkeys(files))
+        if files != self._files:
+            self._files = files
+            self._settled = _fingerprint(files)
 
     def _refuse(self, problems: list[str]) -> None:
         """Keep to the configuration in force, and say why."""
@@ -137,19 +153,25 @@ class Runtime:
                 issuers[settings.issuer] = old
                 continue
             source = _key_source(settings)
-            if old is not None and old.keys.source == source:
-                keys = old.keys
-            else:
+            keys = None if old is None else old.keys
+            if not settings.takes_jwt:
+                keys = None
+            elif keys is None or keys.source != source:
                 keys = KeySet(source, self._fetcher, self._count_fetch)
                 first_fetches.append(keys.start())
-            issuers[settings.issuer] = Issuer(settings, keys, identity)
+            introspection = None if old is None else old.introspection
+            if settings.introspection is None:
+                introspection = None
+            elif introspection is None or introspection.settings != settings:
+                introspection = Introspection(settings, self._count_introspection)
+            issuers[settings.issuer] = Issuer(settings, keys, identity, introspection)
         if first_fetches and self._issuers:  # at the start /readyz waits instead
             await asyncio.wait(first_fetches, timeout=max(i.timeout for i in config.issuers))
         if config.token_cache != self._config.token_cache or self._verifier is None:
             limits = config.token_cache
             self._cache = TokenCache(limits.max_entries, limits.ttl)
-        retired = {issuer.keys for issuer in self._issuers.values()}
-        retired -= {issuer.keys for issuer in issuers.values()}
+        retired_keys = _keys(self._issuers) - _keys(issuers)
+        retired_introspections = _introspections(self._issuers) - _introspections(issuers)
         if self._verifier is not None:
             self.report()  # takes the old verifier's counts
         verifier = TokenVerifier(issuers, self._cache)
@@ -160,8 +182,10 @@ class Runtime:
         self.tally.config_loaded_timestamp = time.time()
         self.tally.config_problems = []
         self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
-        for keys in retired:
+        for keys in retired_keys:
             await keys.stop()
+        for introspection in retired_introspections:
+            await introspection.stop(finish=True)
 
     def _count_fetch(self, fetch: FetchReport) -> None:
         outcome = "ok" if fetch.error is None else "error"
@@ -176,6 +200,22 @@ class Runtime:
                 keys=fetch.keys,
                 retry_in_seconds=fetch.next_fetch_seconds,
             )
+
+    def _count_introspection(self, call: IntrospectionReport) -> None:
+        outcome = "ok" if call.error is None else "error"
+        self.tally.introspections[call.issuer, outcome] += 1
+        if call.changed and call.error is None:
+            self._log.info("introspection_recovered", issuer=call.issuer)
+        elif call.changed:
+            self._log.warning("introspection_failed", issuer=call.issuer, reason=call.error)
+
+
+def _keys(issuers: dict[str, Issuer]) -> set[KeySet]:
+    return {issuer.keys for issuer in issuers.values() if issuer.keys is not None}
+
+
+def _introspections(issuers: dict[str, Issuer]) -> set[Introspection]:
+    return {each.introspection for each in issuers.values() if each.introspection is not None}
 
 
 def _key_source(settings: IssuerSettings) -> KeySource:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,9 @@ class AccessToken:
     """A verified access token. What is missing or malformed is empty, never an error.
 
     Attributes:
-        iss: The issuer that signed it.
-        aud: Its audiences.
-        exp: Expiry, epoch seconds.
+        iss: The issuer that signed it, or said that it is active.
+        aud: Its audiences; None: the issuer said that it is active, and named none.
+        exp: Expiry, epoch seconds; infinite where the issuer named none.
         leeway: Clock skew tolerated for this issuer, seconds.
         acr: How the user authenticated, in the policy's names; empty: unknown (RFC 9470 §6.1).
         auth_time: When the user last authenticated, epoch seconds; None: unknown.
@@ -31,10 +32,11 @@ class AccessToken:
         is_machine: No user stands behind it, as far as can be seen: nobody can step up.
         acr_names: What its issuer calls the policy's acr values.
         insufficient_claims: Its client is told in Microsoft Entra's dialect too.
+        introspected: The issuer was asked about it (RFC 7662).
     """
 
     iss: str
-    aud: tuple[str, ...]
+    aud: tuple[str, ...] | None
     exp: float
     leeway: int
     acr: tuple[str, ...]
@@ -45,20 +47,32 @@ class AccessToken:
     is_machine: bool = False
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
+    introspected: bool = False
 
 
 def access_token(
-    claims: Claims, aud: tuple[str, ...], settings: IssuerSettings, identity: IdentityHeaders
+    claims: Claims,
+    aud: tuple[str, ...] | None,
+    settings: IssuerSettings,
+    identity: IdentityHeaders,
+    answer: Claims | None = None,
 ) -> AccessToken:
     """Read what the decision needs from claims that `tokens.jwt.check_claims` has accepted.
 
+    Args:
+        claims: Of the token; empty for an opaque one.
+        answer: What its issuer said when asked, which is newer and wins; None: it was not asked.
+
     Does not check: anything. Signature, times and issuer are checked before.
     """
+    said: Claims = {} if answer is None else answer
     names = settings.claims
-    acr = find_claim(claims, names.acr)
-    auth_time = find_claim(claims, names.auth_time)
-    scope = find_claim(claims, names.scope)
-    client_id = find_claim(claims, names.client_id)
+    acr, auth_time, scope, client_id = (
+        find_claim(said, alternatives, find_claim(claims, alternatives))
+        for alternatives in (names.acr, names.auth_time, names.scope, names.client_id)
+    )
+    exp = min(claims.get("exp", math.inf), said.get("exp", math.inf))
+    claims = {**claims, **said}
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
@@ -68,7 +82,7 @@ def access_token(
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
-        exp=claims["exp"],
+        exp=exp,
         leeway=settings.leeway,
         acr=authenticated,
         auth_time=read_auth_time(auth_time),
@@ -78,6 +92,7 @@ def access_token(
         is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
+        introspected=answer is not None,
     )
 
 
@@ -96,8 +111,8 @@ def _is_machine(claims: Claims, client_id: Any, acr: tuple[str, ...]) -> bool:
     )
 
 
-def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...]) -> Any:
-    """Give the value of the first alternative that is present, or None."""
+def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...], default: Any = None) -> Any:
+    """Give the value of the first alternative that is present, or the default."""
     for path in alternatives:
         value: Any = claims
         for name in path:
@@ -106,7 +121,7 @@ def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...]) -> Any:
             value = value[name]
         else:
             return value
-    return None
+    return default
 
 
 def read_acr(value: Any) -> tuple[str, ...]:

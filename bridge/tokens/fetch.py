@@ -1,7 +1,9 @@
-"""One bounded HTTP GET to an issuer: in time, in size, without redirects."""
+"""One bounded HTTP request to an issuer: in time, in size, without redirects."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -32,15 +34,19 @@ class Document:
 
 
 class Fetcher:
-    """The HTTP client for issuers' metadata and keys. One for a process, closed at its end."""
+    """An HTTP client for issuers' documents and answers, closed at its end.
 
-    def __init__(self) -> None:
+    Args:
+        connections: Most connections to one host.
+    """
+
+    def __init__(self, connections: int = 4) -> None:
         # Compressed answers are refused rather than inflated: 1 MiB must stay 1 MiB.
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"accept": "application/json", "accept-encoding": "identity"},
-            connector=aiohttp.TCPConnector(limit_per_host=4),
+            connector=aiohttp.TCPConnector(limit_per_host=connections),
         )
 
     async def __aenter__(self) -> Self:
@@ -61,24 +67,70 @@ class Fetcher:
             FetchError: Not had within the time, not 200, too large, compressed, redirected, or
                 `http://` to another machine.
         """
+        _check_url(url, allow_insecure_http=allow_insecure_http)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+        request = self._session.get(url, timeout=timeout, allow_redirects=False)
+        return await _fetch(request)
+
+    async def post(
+        self,
+        url: str,
+        form: Mapping[str, str],
+        headers: Mapping[str, str],
+        *,
+        timeout_seconds: float,
+        allow_insecure_http: bool,
+    ) -> bytes:
+        """Post a form that changes nothing at the server, and give the answer's body.
+
+        Raises:
+            FetchError: As of `get`.
+        """
+        _check_url(url, allow_insecure_http=allow_insecure_http)
+        timeout = aiohttp.ClientTimeout(total=timeout_seconds)
+
+        def request() -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+            return self._session.post(
+                url, data=form, headers=headers, timeout=timeout, allow_redirects=False
+            )
+
         try:
-            if is_insecure(urlsplit(url)) and not allow_insecure_http:
-                raise FetchError("insecure_url")
-            timeout = aiohttp.ClientTimeout(total=timeout_seconds)
-            async with self._session.get(url, timeout=timeout, allow_redirects=False) as response:
-                if response.status != 200:  # noqa: PLR2004
-                    raise FetchError(f"status_{response.status}")
-                if response.headers.get("content-encoding", "identity") != "identity":
-                    raise FetchError("compressed")
-                body = await _read_bounded(response)
-                cache_control = ", ".join(response.headers.getall("cache-control", ()))
-                return Document(body, cache_control)
-        except TimeoutError:
-            raise FetchError("timeout") from None
-        except aiohttp.ClientConnectorError:
-            raise FetchError("connection_failed") from None
-        except (aiohttp.ClientError, ValueError, OSError):
-            raise FetchError("bad_answer") from None
+            return (await _fetch(request())).body
+        except _ConnectionLostError:  # aiohttp itself repeats a GET, and no POST
+            return (await _fetch(request())).body
+
+
+class _ConnectionLostError(FetchError):
+    """The connection was closed before the answer: often it was kept alive for too long."""
+
+
+def _check_url(url: str, *, allow_insecure_http: bool) -> None:
+    try:
+        insecure = is_insecure(urlsplit(url))
+    except ValueError:
+        raise FetchError("bad_answer") from None
+    if insecure and not allow_insecure_http:
+        raise FetchError("insecure_url")
+
+
+async def _fetch(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -> Document:
+    try:
+        async with request as response:
+            if response.status != 200:  # noqa: PLR2004
+                raise FetchError(f"status_{response.status}")
+            if response.headers.get("content-encoding", "identity") != "identity":
+                raise FetchError("compressed")
+            body = await _read_bounded(response)
+            cache_control = ", ".join(response.headers.getall("cache-control", ()))
+            return Document(body, cache_control)
+    except TimeoutError:
+        raise FetchError("timeout") from None
+    except aiohttp.ClientConnectorError:
+        raise FetchError("connection_failed") from None
+    except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+        raise _ConnectionLostError("bad_answer") from None
+    except (aiohttp.ClientError, ValueError, OSError):
+        raise FetchError("bad_answer") from None
 
 
 async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:

@@ -221,13 +221,18 @@ def check_claims(
 
 
 def check_audience(
-    aud: tuple[str, ...], api_audiences: tuple[str, ...] | None, settings: IssuerSettings
+    aud: tuple[str, ...] | None, api_audiences: tuple[str, ...] | None, settings: IssuerSettings
 ) -> None:
     """Check that the token is meant for the API: any match will do (RFC 7519 §4.1.3).
+
+    Args:
+        aud: None: its issuer said that it is active, and named no audience (RFC 7662 §2.2).
 
     Raises:
         TokenError: It is for somebody else.
     """
+    if aud is None:
+        return
     accepted = settings.audiences if api_audiences is None else api_audiences
     for audience in aud:
         if audience in accepted:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 from bridge.tokens import json_strict
 from bridge.tokens.fetch import Fetcher, FetchError
 
+_OVER_HTTP = {"jwks_uri": "keys_over_http", "introspection_endpoint": "introspection_over_http"}
+
 
 def metadata_urls(issuer: str) -> tuple[str, ...]:
     """Give the URLs at which an issuer's metadata may be, in the order in which to ask.
@@ -31,19 +33,39 @@ async def discover_jwks_uri(
 
     Spec: RFC 8414 §3.3: `issuer` must be identical.
     """
+    return await _discover(issuer, "jwks_uri", fetcher, timeout_seconds, allow_insecure_http)
+
+
+async def discover_introspection_endpoint(
+    issuer: str, fetcher: Fetcher, *, timeout_seconds: float, allow_insecure_http: bool
+) -> str:
+    """Find out where an issuer tells about its tokens.
+
+    Raises:
+        FetchError: As of `discover_jwks_uri`, for `introspection_endpoint`.
+    """
+    return await _discover(
+        issuer, "introspection_endpoint", fetcher, timeout_seconds, allow_insecure_http
+    )
+
+
+async def _discover(
+    issuer: str, member: str, fetcher: Fetcher, timeout_seconds: float, allow_insecure_http: bool
+) -> str:
+    """Find the first metadata that has a URL."""
     fault = FetchError("no_metadata")
     for url in metadata_urls(issuer):
         try:
             document = await fetcher.get(
                 url, timeout_seconds=timeout_seconds, allow_insecure_http=allow_insecure_http
             )
-            return _jwks_uri(document.body, issuer)
+            return _url_in(document.body, issuer, member)
         except FetchError as error:
             fault = FetchError(f"metadata_{error}")
     raise fault
 
 
-def _jwks_uri(body: bytes, issuer: str) -> str:
+def _url_in(body: bytes, issuer: str, member: str) -> str:
     try:
         metadata = json_strict.loads(body)
     except ValueError:
@@ -52,12 +74,12 @@ def _jwks_uri(body: bytes, issuer: str) -> str:
         raise FetchError("not_an_object")
     if metadata.get("issuer") != issuer:
         raise FetchError("of_another_issuer")
-    jwks_uri = metadata.get("jwks_uri")
-    if not isinstance(jwks_uri, str):
-        raise FetchError("without_jwks_uri")
-    if _is_https(issuer) and not _is_https(jwks_uri):
-        raise FetchError("keys_over_http")
-    return jwks_uri
+    url = metadata.get(member)
+    if not isinstance(url, str):
+        raise FetchError(f"without_{member}")
+    if _is_https(issuer) and not _is_https(url):
+        raise FetchError(_OVER_HTTP[member])
+    return url
 
 
 def _is_https(url: str) -> bool:

@@ -62,6 +62,29 @@ POLICY_NAMES = AcrNames()
 
 
 @dataclass(frozen=True, slots=True)
+class IntrospectionSettings:
+    """How an issuer is asked about its tokens (RFC 7662).
+
+    Attributes:
+        client_id: The bridge's name at the issuer.
+        auth: How the bridge proves to be that client.
+        client_secret: For the methods with a secret.
+        private_key: For `private_key_jwt`: PEM or JWK, as the file holds it.
+        endpoint: URL; None: from metadata.
+        when: `always`: JWTs too, after they were verified locally.
+        cache_ttl: Longest life of an answer, seconds; 0: every check asks.
+    """
+
+    client_id: str
+    auth: Literal["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    client_secret: str = field(default="", repr=False)
+    private_key: bytes = field(default=b"", repr=False)
+    endpoint: str | None = None
+    when: Literal["opaque", "always"] = "opaque"
+    cache_ttl: int = 30
+
+
+@dataclass(frozen=True, slots=True)
 class IssuerSettings:
     """One trusted issuer.
 
@@ -79,6 +102,9 @@ class IssuerSettings:
         acr_names: What it calls the policy's acr values.
         insufficient_claims: Challenges to its tokens also speak Microsoft Entra's dialect.
         provider: The preset that its other settings started from.
+        takes_jwt: JWTs are among its access tokens; otherwise no keys are needed.
+        takes_opaque: So are tokens that only introspection can tell about.
+        introspection: None: it is never asked about a token.
     """
 
     issuer: str
@@ -95,3 +121,6 @@ class IssuerSettings:
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
     provider: str | None = None
+    takes_jwt: bool = True
+    takes_opaque: bool = False
+    introspection: IntrospectionSettings | None = None

@@ -1,4 +1,7 @@
-"""Credentials in, verified access token out: cache, keys, signature, claims, in that order."""
+"""Credentials in, verified access token out: cache, keys, signature, claims, in that order.
+
+An opaque token, or a JWT of an issuer that wants to be asked about each, is introspected.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from bridge.tokens.access_token import AccessToken, access_token
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.identity import IdentityHeaders
+from bridge.tokens.introspection import Introspection, ask_each
+from bridge.tokens.introspection_answer import introspected_token
 from bridge.tokens.jwt import (
     UnverifiedJwt,
     check_audience,
@@ -27,14 +32,27 @@ class Issuer:
 
     Args:
         settings: What the configuration says.
-        keys: Its key set, which may outlive this state.
+        keys: Its key set, which may outlive this state; None: it has no JWTs.
         identity: The upstream headers to compute for its tokens.
+        introspection: Asks it about tokens, and may outlive this state; None: it is not asked.
     """
 
-    def __init__(self, settings: IssuerSettings, keys: KeySet, identity: IdentityHeaders) -> None:
+    def __init__(
+        self,
+        settings: IssuerSettings,
+        keys: KeySet | None,
+        identity: IdentityHeaders,
+        introspection: Introspection | None = None,
+    ) -> None:
         self.settings = settings
         self.keys = keys
         self.identity = identity
+        self.introspection = introspection
+        asked = settings.introspection
+        self.cache_ttl = None if asked is None else asked.cache_ttl
+        self.asked_about_jwts = introspection if asked and asked.when == "always" else None
+        self.asked_about_opaque = introspection if settings.takes_opaque else None
+        self.cache_tag = settings.issuer.encode()
 
 
 class TokenVerifier:
@@ -47,6 +65,9 @@ class TokenVerifier:
 
     def __init__(self, issuers: Mapping[str, Issuer], cache: TokenCache[Issuer]) -> None:
         self._issuers = issuers
+        self._with_opaque = {
+            name: issuer for name, issuer in issuers.items() if issuer.asked_about_opaque
+        }
         self._cache = cache
         self._hits = 0
         self._misses = 0
@@ -79,9 +100,10 @@ class TokenVerifier:
         """
         if credentials.scheme != "bearer":
             return None
-        entry = self._cache.find(_digest(credentials), now)
+        digest = _digest(credentials)
+        entry = self._cache.find(digest, now)
         if entry is None:
-            return None
+            return self._find_opaque(digest, issuers, audiences, now) if self._with_opaque else None
         token, issuer = entry.token, entry.issuer
         if self._issuers.get(token.iss) is not issuer:
             return None
@@ -89,6 +111,26 @@ class TokenVerifier:
         _require_issuer(token.iss, issuers)
         check_audience(token.aud, audiences, issuer.settings)
         return token
+
+    def _find_opaque(
+        self,
+        digest: bytes,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken | None:
+        """Give an opaque token that one of the API's issuers said to be active.
+
+        What another issuer said of the same token does not count.
+        """
+        for name in issuers:
+            issuer = self._with_opaque.get(name)
+            entry = None if issuer is None else self._cache.find(digest + issuer.cache_tag, now)
+            if entry is not None and entry.issuer is issuer:
+                self._hits += 1
+                check_audience(entry.token.aud, audiences, issuer.settings)
+                return entry.token
+        return None
 
     async def verify(
         self,
@@ -103,25 +145,60 @@ class TokenVerifier:
 
         Raises:
             TokenError: The token is unusable.
-            IssuerError: It cannot be told, the issuer's keys are not to be had.
+            IssuerError: It cannot be told: the issuer's keys are not to be had, or it was asked and
+                gave no proper answer.
 
-        Waits for the network only for a kid that is not known.
+        Waits for the network only for a kid that is not known, and for introspection.
         """
         self._misses += 1
         if credentials.scheme != "bearer":
             raise TokenError("cnf", "dpop_not_supported")
         jwt = read_jwt(credentials.token)
         if jwt is None:
-            raise TokenError("format", "token_opaque")
+            return await self._verify_opaque(credentials, issuers, audiences, now)
         issuer = self._select_issuer(jwt, issuers)
+        if issuer.keys is None:
+            raise TokenError("iss", "token_jwt_not_accepted")
         check_header(jwt.header, issuer.settings)
         kid = jwt.header.kid
         keys = issuer.keys.find(kid) or await issuer.keys.find_or_fetch(kid)
         key = verify_signature(jwt, keys)
         aud = check_claims(jwt.claims, jwt.header.typ, issuer.settings, now)
-        token = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
-        self._cache.add(_digest(credentials), token, issuer, key, now)
-        check_audience(aud, audiences, issuer.settings)
+        digest = _digest(credentials)
+        if issuer.asked_about_jwts is None:
+            token = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
+            self._cache.add(digest, token, issuer, key, now)
+        else:
+            check_audience(aud, audiences, issuer.settings)  # before anybody is asked
+            _, answer = await ask_each([issuer.asked_about_jwts], credentials.token, digest)
+            token = introspected_token(
+                answer, issuer.settings, issuer.identity, now, claims=jwt.claims, aud=aud
+            )
+            self._cache.add(digest, token, issuer, key, now, issuer.cache_ttl)
+        check_audience(token.aud, audiences, issuer.settings)
+        return token
+
+    async def _verify_opaque(
+        self,
+        credentials: Credentials,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken:
+        """Ask the API's issuers that have opaque tokens, in order."""
+        candidates = {
+            issuer.asked_about_opaque: issuer
+            for issuer in map(self._with_opaque.get, issuers)
+            if issuer is not None and issuer.asked_about_opaque is not None
+        }
+        if not candidates:
+            raise TokenError("format", "token_opaque")
+        digest = _digest(credentials)
+        introspection, answer = await ask_each(list(candidates), credentials.token, digest)
+        issuer = candidates[introspection]
+        token = introspected_token(answer, issuer.settings, issuer.identity, now)
+        self._cache.add(digest + issuer.cache_tag, token, issuer, None, now, issuer.cache_ttl)
+        check_audience(token.aud, audiences, issuer.settings)
         return token
 
     def _select_issuer(self, jwt: UnverifiedJwt, issuers: Sequence[str]) -> Issuer:

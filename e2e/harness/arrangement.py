@@ -10,6 +10,7 @@ from typing import Any
 
 from e2e.harness.bridge import Bridge
 from e2e.harness.gateway import Gateway, GatewayFactory, Wiring
+from e2e.harness.introspection import IntrospectingIssuer
 from e2e.harness.issuer import Issuer
 from e2e.harness.policy import configuration
 from e2e.harness.stack import Stack
@@ -60,9 +61,18 @@ class Arrangement:
         issuer = Issuer()
         if running:
             issuer.start()
+        self._keep(issuer)
+        return issuer
+
+    def introspecting_issuer(self) -> IntrospectingIssuer:
+        issuer = IntrospectingIssuer()
+        issuer.start()
+        self._keep(issuer)
+        return issuer
+
+    def _keep(self, issuer: Issuer) -> None:
         self._cleanup.callback(issuer.stop)
         self._evidence.issuers.append(issuer)
-        return issuer
 
     def upstream(self) -> RecordingUpstream:
         upstream = RecordingUpstream()

@@ -64,6 +64,10 @@ class Issuer(Server):
     def jwks_uri(self) -> str:
         return f"{self.url}/keys"
 
+    def metadata(self) -> dict[str, str]:
+        """Give the document of RFC 8414."""
+        return {"issuer": self.url, "jwks_uri": self.jwks_uri}
+
     def rotate(self, *, keep: bool) -> None:
         """Sign with a new key from now on; publish the old one too, or withdraw it."""
         self._previous = self.keys[-1]
@@ -81,31 +85,31 @@ class Issuer(Server):
         while (head := read_head(connection, buffer)) is not None:
             target = parse_head(head).target
             self.fetches.append(target)
-            if not self._answer(connection, target):
+            if not self.answer(connection, self.behaviour, self._document(target)):
                 return
 
-    def _answer(self, connection: socket.socket, target: str) -> bool:
+    def answer(self, connection: socket.socket, behaviour: Behaviour, document: bytes) -> bool:
         """Answer one request as the behaviour says; tell whether the connection goes on."""
-        match self.behaviour:
+        match behaviour:
             case "ok":
-                _send(connection, 200, self._document(target))
+                send(connection, 200, document)
                 return True
             case "late":
                 time.sleep(0.3)  # the lateness itself
-                _send(connection, 200, self._document(target))
+                send(connection, 200, document)
                 return True
             case "error":
-                _send(connection, 500, b'{"error":"server_error"}')
+                send(connection, 500, b'{"error":"server_error"}')
             case "not-json":
-                _send(connection, 200, b"<html>Sign in to the network</html>")
+                send(connection, 200, b"<html>Sign in to the network</html>")
             case "not-a-key-set":
-                _send(connection, 200, b'["keys"]')
+                send(connection, 200, b'["keys"]')
             case "no-keys":
-                _send(connection, 200, b'{"keys":[]}')
+                send(connection, 200, b'{"keys":[]}')
             case "redirect":
-                _send(connection, 302, b"", f"Location: {self.url}/elsewhere\r\n")
+                send(connection, 302, b"", f"Location: {self.url}/elsewhere\r\n")
             case "slow":
-                self._drip(connection)
+                self._drip(connection, document)
             case "silent":
                 connection.recv(1)
             case "endless":
@@ -121,11 +125,10 @@ class Issuer(Server):
 
     def _document(self, target: str) -> bytes:
         if target == f"/.well-known/oauth-authorization-server{_PATH}":
-            return json.dumps({"issuer": self.url, "jwks_uri": self.jwks_uri}).encode()
+            return json.dumps(self.metadata()).encode()
         return json.dumps({"keys": [key.jwk() for key in self.keys]}).encode()
 
-    def _drip(self, connection: socket.socket) -> None:
-        body = self._document("")
+    def _drip(self, connection: socket.socket, body: bytes) -> None:
         connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
         for byte in body:
             if not self.running:
@@ -141,7 +144,12 @@ class Issuer(Server):
                 sent += 65_536
 
 
-def _send(connection: socket.socket, status: int, body: bytes, extra: str = "") -> None:
+def send(connection: socket.socket, status: int, body: bytes, extra: str = "") -> None:
+    """Send a response with JSON in it.
+
+    Args:
+        extra: Further header lines, each with its end.
+    """
     head = (
         f"HTTP/1.1 {status} Whatever\r\nContent-Type: application/json\r\n"
         f"Content-Length: {len(body)}\r\n{extra}\r\n"

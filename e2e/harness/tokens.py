@@ -67,8 +67,8 @@ class SigningKey:
         }
 
 
-def mint(spec: TokenSpec, issuer: str, key: SigningKey) -> str:
-    """Sign a token of an issuer; no two are equal."""
+def claims_of(spec: TokenSpec, issuer: str) -> dict[str, Any]:
+    """Write down what a token of an issuer says; no two are equal."""
     now = int(time.time())
     claims = {
         "iss": issuer,
@@ -83,9 +83,14 @@ def mint(spec: TokenSpec, issuer: str, key: SigningKey) -> str:
         "scope": spec.scope,
         **spec.claims,
     }
+    return {name: value for name, value in claims.items() if value is not None}
+
+
+def mint(spec: TokenSpec, issuer: str, key: SigningKey) -> str:
+    """Sign a token of an issuer; no two are equal."""
     header = {"typ": "at+jwt", "kid": key.kid if spec.kid == "of-the-key" else spec.kid}
     return jwt.encode(
-        {name: value for name, value in claims.items() if value is not None},
+        claims_of(spec, issuer),
         key.private,
         algorithm="ES256",
         headers={name: value for name, value in {**header, **spec.header}.items() if value},

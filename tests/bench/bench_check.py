@@ -18,9 +18,11 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,8 @@ CONNECTIONS = 8
 SEEN_REQUESTS = 40_000
 NEW_TOKENS = 6_000
 CACHED_TOKENS = 100_000
-GOALS = {"seen": 1.5, "new RS256": 1.4, "match": 1.5, "cache MB": 200.0}
+OPAQUE_TOKEN = "0paque" * 8
+GOALS = {"seen": 1.5, "introspected": 1.2, "new RS256": 1.4, "match": 1.5, "cache MB": 200.0}
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -61,8 +64,8 @@ def main() -> int:
         "RS256": _mint("RS256", "r", rsa_key, new_count),
         "ES256": _mint("ES256", "e", ec_key, new_count),
     }
-    with tempfile.TemporaryDirectory() as directory:
-        config = _write_config(Path(directory), rsa_key, ec_key)
+    with tempfile.TemporaryDirectory() as directory, _introspection_endpoint() as endpoint:
+        config = _write_config(Path(directory), rsa_key, ec_key, endpoint)
         seen_count = int(SEEN_REQUESTS * factor)
         with _server([sys.executable, __file__, "--bare"]) as (pid, port):
             bare = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
@@ -73,6 +76,7 @@ def main() -> int:
         command = [sys.executable, "-m", "bridge", "serve", "--config", str(config)]
         with _server(command) as (pid, port):
             seen = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
+            introspected = _cpu_per_request(pid, port, _envoy_requests([OPAQUE_TOKEN]), seen_count)
             native = _cpu_per_request(pid, port, _native_requests(tokens["RS256"][:1]), seen_count)
             new_rsa = _cpu_per_request(
                 pid, port, _envoy_requests(tokens["RS256"][1:]), new_count - 1
@@ -84,6 +88,9 @@ def main() -> int:
     ratios = {
         "seen": _row("token seen before", seen, bare, GOALS["seen"]),
         "seen, low level": _row("  against the low-level server", seen, low_level, None),
+        "introspected": _row(
+            "opaque token seen before / JWT", introspected, seen, GOALS["introspected"]
+        ),
         "new RS256": _row("never seen, RS256", new_rsa, bare + rsa_us, GOALS["new RS256"]),
     }
     _row("never seen, ES256", new_ec, bare + ec_us, None)
@@ -129,15 +136,55 @@ def _mint(algorithm: str, kid: str, key: Any, count: int) -> list[str]:
     ]
 
 
-def _write_config(directory: Path, rsa_key: Any, ec_key: Any) -> Path:
+@contextmanager
+def _introspection_endpoint() -> Iterator[str]:
+    """Say of every token that it is active, for as long as the block lasts."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["content-length"]))
+            answer = {
+                "active": True,
+                "exp": int(time.time()) + 3600,
+                "auth_time": int(time.time()),
+                "acr": "urn:example:mfa",
+                "scope": "payments:write accounts:read",
+                "client_id": "bench",
+                "sub": "user",
+                "aud": AUDIENCE,
+            }
+            body = json.dumps(answer).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/introspect"
+        server.shutdown()
+
+
+def _write_config(directory: Path, rsa_key: Any, ec_key: Any, endpoint: str) -> Path:
     keys = [
         {**json.loads(RSAAlgorithm.to_jwk(rsa_key.public_key())), "kid": "r"},
         {**json.loads(ECAlgorithm.to_jwk(ec_key.public_key())), "kid": "e"},
     ]
     (directory / "keys.json").write_text(json.dumps({"keys": keys}))
+    (directory / "secret").write_text("secret")
+    introspection = {
+        "endpoint": endpoint,
+        "client_id": "bridge",
+        "client_secret_file": "secret",
+        "cache_ttl": "1h",
+    }
+    issuer = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks_file": "keys.json"}
     config = {
         "listen": {"authz": "127.0.0.1:0", "admin": "127.0.0.1:0"},
-        "issuers": [{"issuer": ISSUER, "audiences": [AUDIENCE], "jwks_file": "keys.json"}],
+        "issuers": [{**issuer, "introspection": introspection}],
         "apis": [
             {
                 "name": "payments",

@@ -143,9 +143,8 @@ ISSUERS = [
     refuse("issuer", "claims: {acr: [[a, 1]]}", f"5: issuers[0].claims.acr: {CLAIM}", name="claim-number"),
     refuse("issuer", "claims: {acr: {a: b}}", f"5: issuers[0].claims.acr: {CLAIM}", name="claim-mapping"),
     refuse("issuer", "claims: {amr: amr}", "5: issuers[0].claims.amr: is not a known key; did you mean acr?", name="claim-unknown"),
-    refuse("issuer", "tokens: [jwt, opaque]", "5: issuers[0].tokens[1]: opaque tokens are not yet supported", name="tokens-opaque"),
-    refuse("issuer", "tokens: [paseto]", "5: issuers[0].tokens[0]: must be jwt", name="tokens-unknown"),
-    refuse("issuer", "introspection: {client_id: bridge}", "5: issuers[0].introspection: is not yet supported", name="introspection"),
+    refuse("issuer", "tokens: [jwt, opaque]", "5: issuers[0].tokens[1]: needs introspection: only the issuer knows an opaque token", name="tokens-opaque"),
+    refuse("issuer", "tokens: [paseto]", "5: issuers[0].tokens[0]: must be jwt or opaque", name="tokens-unknown"),
     refuse("issuer", "jwks_file: ''", f"5: issuers[0].jwks_file: {EMPTY}", name="jwks-file-empty"),
     pytest.param(
         VALID.replace("assurance", "  - {issuer: 'https://login.example.com', audiences: [a]}\nassurance", 1),

@@ -40,7 +40,10 @@ def errors_of(text: str) -> list[str]:
         pytest.param(with_line("file", "drain_timeout: soon"), "$.drain_timeout", id="duration"),
         pytest.param(with_line("issuer", "jwks_uri:"), "$.issuers[0].jwks_uri", id="without-value"),
         pytest.param(with_line("issuer", "jwks_uri: https://a\njwks_file: b"), "$.issuers[0]", id="two-sources-of-keys"),
-        pytest.param(with_line("issuer", "tokens: [opaque]"), "$.issuers[0].tokens[0]", id="not-yet"),
+        pytest.param(with_line("issuer", "tokens: [paseto]"), "$.issuers[0].tokens[0]", id="token-format"),
+        pytest.param(with_line("issuer", "introspection: {client_id: a}"), "$.issuers[0].introspection", id="no-secret"),
+        pytest.param(with_line("issuer", "introspection: {client_id: a, client_secret_env: A, private_key_file: b}"), "$.issuers[0].introspection", id="two-secrets"),
+        pytest.param(with_line("issuer", "introspection: {client_id: a, client_secret_env: my secret}"), "$.issuers[0].introspection.client_secret_env", id="variable-name"),
         pytest.param(with_line("api", "hosts: []"), "$.apis[0].hosts", id="empty-list"),
         pytest.param(with_line("require", "max_age: -1"), "$.apis[0].operations[1].require.max_age", id="negative"),
         pytest.param(with_line("require", "acr_values: [a]\nmin_acr: pwd"), "$.apis[0].operations[1].require", id="acr-twice"),
@@ -91,7 +94,14 @@ ISSUER_VALUES: dict[str, list[object]] = {
     "timeout": ["1s", 60],
     "allow_insecure_http": [True, False, "no"],
     "claims": [{}, {"acr": "a"}, {"acr": ["a", ["b", "c"]]}, {"scope": [[]]}],
-    "tokens": [["jwt"]],
+    "tokens": [["jwt"], ["opaque"], ["opaque", "jwt"]],
+    "introspection": [
+        {"client_id": "a", "client_secret_env": "PATH"},
+        {"client_id": "é", "client_secret_env": "PATH", "when": "always", "cache_ttl": 0},
+        {"client_id": "a", "client_secret_env": "PATH", "auth": "client_secret_post"},
+        {"client_id": "a", "client_secret_env": "no name"},
+        {"client_id": "a", "endpoint": "http://localhost/i", "client_secret_env": "PATH"},
+    ],
 }
 API_VALUES: dict[str, list[object]] = {
     "hosts": [["A.b."], ["*.a"], ["[::1]"], ["A", "a"]],

@@ -104,6 +104,7 @@ def test_readyz_says_what_is_missing(asked: Service) -> None:
             {"issuer": ISSUER, "keys": 1, "error": None},
             {"issuer": DOWN_ISSUER, "keys": 0, "error": "file_unreadable"},
         ],
+        "introspection": [],
         "config": {"refused": False, "problems": []},
     }
     assert 0 <= ages[0] < 60

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.tokens.access_token import AccessToken
-from bridge.tokens.cache import CachedToken, TokenCache
+from bridge.tokens.cache import CachedToken, InactiveTokens, TokenCache
 from bridge.tokens.identity import UpstreamHeaders
 from bridge.tokens.jwk import VerificationKey
 
@@ -189,3 +190,49 @@ def test_an_entry_is_never_given_past_its_time_and_never_too_many_are_held(
                 assert found.token.exp == exp
                 assert now < min(exp, added + 5)
         assert len(cache) <= max_entries
+
+
+@pytest.mark.parametrize(
+    ("ttl", "expires_at"),
+    [
+        pytest.param(TTL + 1, NOW + TTL, id="longer-than-that-of-the-cache"),
+        pytest.param(TTL - 1, NOW + TTL - 1, id="shorter"),
+        pytest.param(1, NOW + 1, id="one-second"),
+        pytest.param(0, None, id="zero"),
+    ],
+)
+def test_an_entry_without_a_key_may_have_a_shorter_life(ttl: int, expires_at: int | None) -> None:
+    cache: TokenCache[str] = TokenCache(10, TTL)
+    cache.add(digest(1), replace(TOKEN, exp=math.inf), ISSUER, None, NOW, ttl)
+    found = cache.find(digest(1), NOW)
+    assert (None if found is None else found.expires_at) == expires_at
+
+
+def test_inactive_token_is_held_for_its_time_and_no_longer() -> None:
+    tokens = InactiveTokens(10, 5)
+    tokens.add(digest(1), NOW)
+    assert [tokens.holds(digest(1), NOW + later) for later in (0, 4.9, 5)] == [True, True, False]
+    assert not tokens.holds(digest(2), NOW)
+
+
+def test_inactive_token_is_not_held_with_a_time_of_zero() -> None:
+    tokens = InactiveTokens(10, 0)
+    tokens.add(digest(1), NOW)
+    assert (tokens.holds(digest(1), NOW), len(tokens)) == (False, 0)
+
+
+def test_inactive_tokens_are_bounded_and_the_oldest_makes_room() -> None:
+    tokens = InactiveTokens(3, 5)
+    for number in (1, 2, 3, 1, 4):  # 1 is younger than 2
+        tokens.add(digest(number), NOW)
+    assert [tokens.holds(digest(n), NOW) for n in (1, 2, 3, 4)] == [True, False, True, True]
+    assert len(tokens) == 3
+
+
+def test_inactive_tokens_whose_time_is_over_make_room_first() -> None:
+    tokens = InactiveTokens(10, 5)
+    tokens.add(digest(1), NOW)
+    tokens.add(digest(2), NOW + 1)
+    tokens.add(digest(3), NOW + 5)
+    assert len(tokens) == 2
+    assert tokens.holds(digest(2), NOW + 5)

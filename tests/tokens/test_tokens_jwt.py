@@ -803,6 +803,10 @@ def test_any_audience_of_the_api_or_else_of_the_issuer_will_do(
         )
 
 
+def test_where_the_issuer_named_no_audience_none_is_checked() -> None:
+    check_audience(None, ("a",), IssuerSettings(ISS, ("b",)))
+
+
 def test_checks_are_named_in_the_order_in_which_they_are_made() -> None:
     assert (
         *("format", "crit", "iss", "alg", "typ", "key", "signature"),

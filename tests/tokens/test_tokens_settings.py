@@ -43,6 +43,9 @@ def test_what_an_issuer_leaves_out_has_the_defaults_of_the_spec() -> None:
         acr_names=AcrNames(()),
         insufficient_claims=False,
         provider=None,
+        takes_jwt=True,
+        takes_opaque=False,
+        introspection=None,
     )
 
 

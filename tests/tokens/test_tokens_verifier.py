@@ -75,6 +75,11 @@ def state_of(settings: IssuerSettings, new_key_set: NewKeySet) -> Issuer:
     return Issuer(settings, new_key_set(source), IDENTITY)
 
 
+async def first_fetch(state: Issuer) -> None:
+    assert state.keys is not None
+    await state.keys.start()
+
+
 def new_cache() -> TokenCache[Issuer]:
     return TokenCache(100, TTL)
 
@@ -89,7 +94,7 @@ async def state(issuer: IssuerServer, clock: Clock, new_key_set: NewKeySet) -> I
     """Give the issuer with its keys, which are at hand."""
     issuer.publish(OLD)
     made = state_of(settings_of(issuer), new_key_set)
-    await made.keys.start()
+    await first_fetch(made)
     return made
 
 
@@ -103,7 +108,7 @@ async def verifier_without_keys(issuer: IssuerServer, new_key_set: NewKeySet) ->
     """Give a verifier whose issuer is down, and has been from the start."""
     issuer.answers["/jwks"] = raw("", 500)
     made = state_of(settings_of(issuer), new_key_set)
-    await made.keys.start()
+    await first_fetch(made)
     return verifier_of(made)
 
 
@@ -275,7 +280,7 @@ async def test_kid_chooses_the_key_and_no_other_is_tried(
 ) -> None:
     issuer.publish(OLD, NEW)
     state = state_of(settings_of(issuer), new_key_set)
-    await state.keys.start()
+    await first_fetch(state)
     token = OLD.token(issuer.url, {"kid": "new"})
     assert await refusal(verifier_of(state), token, issuer.url) == (
         "signature",
@@ -292,7 +297,7 @@ async def test_token_without_kid_is_tried_with_every_key(
 ) -> None:
     issuer.publish(FIRST_WITHOUT_KID, OLD, SECOND_WITHOUT_KID)
     state = state_of(settings_of(issuer), new_key_set)
-    await state.keys.start()
+    await first_fetch(state)
     token = key.token(issuer.url, {"kid": None})
     assert (await verify(verifier_of(state), token, issuer.url)).iss == issuer.url
     assert issuer.asked == ["/jwks"]
@@ -352,7 +357,7 @@ async def test_key_of_one_issuer_verifies_no_token_of_another(
 ) -> None:
     other_issuer.publish(NEW)
     other = state_of(settings_of(other_issuer), new_key_set)
-    await other.keys.start()
+    await first_fetch(other)
     verifier = verifier_of(state, other)
     forged = NEW.token(issuer.url, {"kid": "old"})
     assert await refusal(verifier, forged, issuer.url, other_issuer.url) == (
@@ -477,7 +482,7 @@ async def test_other_tokens_stay_cached_when_a_key_is_removed(
 ) -> None:
     issuer.publish(OLD, NEW)
     state = state_of(settings_of(issuer), new_key_set)
-    await state.keys.start()
+    await first_fetch(state)
     await reports.next()
     verifier = verifier_of(state)
     token = NEW.token(issuer.url)
