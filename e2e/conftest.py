@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e.harness.arrangement import Arrangement, Evidence
 from e2e.harness.bridge import Bridge
+from e2e.harness.browser import Knowledge, Person, find_chromium, people
 from e2e.harness.envoy import find_binary, versions
 from e2e.harness.gateway import GatewayFactory
 from e2e.harness.gateways import PRODUCTS, envoy, gateways
@@ -130,6 +131,21 @@ def bridge(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
 @pytest.fixture(scope="session")
 def bridge_on_unix_socket(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
     return shared.bridge(configuration(issuer, [down_issuer]), unix=True, ready=False)
+
+
+@pytest.fixture(scope="session")
+def new_person() -> Iterator[Callable[[Knowledge], Person]]:
+    """Chromium; each call gives a person with a profile of their own, and with this knowledge."""
+    chromium = find_chromium()
+    assert chromium is not None, "no Chromium on the path (Debian: apt-get install chromium)"
+    with people(chromium) as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def landing(shared: Arrangement) -> RecordingUpstream:
+    """Where a browser lands with the authorization response."""
+    return shared.upstream()
 
 
 _USUAL, _UNIX = gateways(), gateways("unix")

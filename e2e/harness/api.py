@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from e2e.harness.arrangement import Arrangement, GatewayFactory
+from e2e.harness.arrangement import Arrangement
 from e2e.harness.bridge import Bridge
-from e2e.harness.gateway import Gateway
+from e2e.harness.gateway import Gateway, GatewayFactory
 from e2e.harness.http1 import Request, exchange
 from e2e.harness.oauth import Tokens
 from e2e.harness.policy import MFA, PWD
@@ -51,16 +51,30 @@ class Api:
     sent: set[str] = field(default_factory=set, repr=False)
 
     def ask(
-        self, request: Request, token: Tokens | str | None = None, *headers: tuple[str, str]
+        self,
+        request: Request,
+        token: Tokens | str | None = None,
+        *proofs: str,
+        scheme: str = "Bearer",
     ) -> Answer:
-        """Send a request, with a bearer token where one is given, and collect what came of it."""
+        """Send a request, with a token and DPoP proofs if given, and collect what came of it."""
         if token is not None:
             text = token if isinstance(token, str) else token.access_token
-            self.sent.add(text)
-            headers = (("Authorization", f"Bearer {text}"), *headers)
+            request = request.with_headers(("Authorization", f"{scheme} {text}"))
+            self.sent |= {text, *proofs}
+        request = request.with_headers(*(("DPoP", proof) for proof in proofs))
         self.upstream.take()
-        reply = exchange(self.gateway.address, request.with_headers(*headers).raw())
+        reply = exchange(self.gateway.address, request.raw())
         return Answer(reply, tuple(self.upstream.take()))
+
+    def check_silence(self) -> None:
+        """Find no piece of a token that was sent in anything that bridge and gateway said."""
+        files = [*self.bridge.logs, *self.gateway.logs]
+        said = "".join(file.read_text(errors="replace") for file in files)
+        assert "check_decided" in said
+        # The header of a JWT is no secret.
+        pieces = {piece for text in self.sent for piece in text.split(".")[1:] or [text]}
+        assert not [piece for piece in pieces if piece in said]
 
 
 def build_api(

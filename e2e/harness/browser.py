@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from playwright.sync_api import BrowserContext, Page, sync_playwright
 
-from e2e.harness.oauth import Authorization
+from e2e.harness.oauth import Authorization, PublicClient, Tokens
 
 # No sandbox: Chromium refuses to have one as root. It sees nothing but our own pages.
 _FLAGS = (
@@ -27,6 +27,8 @@ _FLAGS = (
 _TIMEOUT_MILLISECONDS = 30_000
 _MAX_FORMS = 4
 _FIELDS = "input[name]:not([readonly]):not([type=hidden]):not([type=submit]):not([type=checkbox])"
+
+Knowledge = Mapping[str, Callable[[], str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +51,7 @@ class Person:
         knowledge: What to write into a field of a form, by its name.
     """
 
-    def __init__(
-        self, context: BrowserContext, knowledge: Mapping[str, Callable[[], str]]
-    ) -> None:
+    def __init__(self, context: BrowserContext, knowledge: Knowledge) -> None:
         self._context = context
         self._knowledge = knowledge
 
@@ -77,6 +77,12 @@ class Person:
         finally:
             page.close()
 
+    def obtain(self, client: PublicClient, **parameters: str) -> tuple[Visit, Tokens]:
+        """Follow an authorization request with these parameters, and have the code redeemed."""
+        request = client.authorization(**parameters)
+        visit = self.authorize(request)
+        return visit, client.redeem(request, visit.answer)
+
     def _fill(self, page: Page) -> tuple[str, ...]:
         visible = [field for field in page.locator(_FIELDS).all() if field.is_visible()]
         names = tuple(str(field.get_attribute("name")) for field in visible)
@@ -88,9 +94,7 @@ class Person:
 
 
 @contextmanager
-def people(
-    chromium: str,
-) -> Iterator[Callable[[Mapping[str, Callable[[], str]]], Person]]:
+def people(chromium: str) -> Iterator[Callable[[Knowledge], Person]]:
     """Start Chromium; each call gives a person with an empty browser profile."""
     with tempfile.TemporaryDirectory() as home, sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -53,16 +53,12 @@ class PublicClient:
         scope: Asked for at every authorization.
     """
 
-    def __init__(
-        self, issuer: str, client_id: str, landing: RecordingUpstream, scope: str
-    ) -> None:
+    def __init__(self, issuer: str, client_id: str, landing: RecordingUpstream, scope: str) -> None:
         self.issuer = issuer
         self.client_id = client_id
         self.redirect_uri = f"http://{landing.address}/landing"
         self.scope = scope
-        self._metadata: Mapping[str, Any] = fetch_json(
-            f"{issuer}/.well-known/openid-configuration"
-        )
+        self._metadata: Mapping[str, Any] = fetch_json(f"{issuer}/.well-known/openid-configuration")
 
     def authorization(self, **parameters: str) -> Authorization:
         """Write an authorization request, with further parameters or others instead."""

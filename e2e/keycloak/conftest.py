@@ -1,57 +1,45 @@
-"""The Keycloak of a run, a person at a browser, and the bridge in front of it all."""
+"""The Keycloak of a run, Alice at a browser, and the bridge in front of the API."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from e2e.harness.api import SCOPE, Api, build_api
-from e2e.harness.arrangement import Arrangement, Evidence, GatewayFactory
-from e2e.harness.browser import Person, find_chromium, people
+from e2e.harness.arrangement import Arrangement, Evidence
+from e2e.harness.browser import Knowledge, Person
+from e2e.harness.gateway import GatewayFactory
 from e2e.harness.oauth import PublicClient
 from e2e.harness.tokens import AUDIENCE
 from e2e.harness.upstream import RecordingUpstream
 from e2e.keycloak.distribution import find_distribution
 from e2e.keycloak.server import Keycloak
 
-NewPerson = Callable[[], Person]
-ApiFactory = Callable[..., Api]
-
 
 @pytest.fixture(scope="session")
 def keycloak(directory: Path, evidence: Evidence) -> Iterator[Keycloak]:
     server = Keycloak(find_distribution(), directory)
     evidence.logs += server.logs
-    server.start()
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="session")
-def landing(shared: Arrangement) -> RecordingUpstream:
-    """Where the browser lands with the authorization response."""
-    return shared.upstream()
-
-
-@pytest.fixture(scope="session")
-def new_person(keycloak: Keycloak) -> Iterator[NewPerson]:
-    chromium = find_chromium()
-    assert chromium is not None, "no Chromium on the path (Debian: apt-get install chromium)"
-    knowledge = {
-        "username": lambda: "alice",
-        "password": lambda: keycloak.password,
-        "otp": keycloak.totp,
-    }
-    with people(chromium) as new:
-        yield lambda: new(knowledge)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 @pytest.fixture
-def alice(new_person: NewPerson) -> Person:
+def alice(new_person: Callable[[Knowledge], Person], keycloak: Keycloak) -> Person:
     """Alice at a browser that Keycloak has never seen."""
-    return new_person()
+    return new_person(
+        {
+            "username": lambda: "alice",
+            "password": lambda: keycloak.password,
+            "otp": keycloak.totp,
+        }
+    )
 
 
 @pytest.fixture
@@ -60,14 +48,38 @@ def app(keycloak: Keycloak, landing: RecordingUpstream) -> PublicClient:
 
 
 @pytest.fixture
-def entry(keycloak: Keycloak) -> dict[str, object]:
+def light_app(keycloak: Keycloak, landing: RecordingUpstream) -> PublicClient:
+    """A client that gets lightweight access tokens."""
+    return PublicClient(keycloak.issuer, "light-app", landing, SCOPE)
+
+
+@pytest.fixture
+def entry(keycloak: Keycloak) -> dict[str, Any]:
     """The issuer's entry in the bridge's configuration, all of it."""
     return {"issuer": keycloak.issuer, "audiences": [AUDIENCE], "provider": "keycloak"}
 
 
 @pytest.fixture
-def api(own: Arrangement, newest_gateway: GatewayFactory, entry: dict[str, object]) -> Iterator[Api]:
+def api(own: Arrangement, newest_gateway: GatewayFactory, entry: dict[str, Any]) -> Iterator[Api]:
     api = build_api(own, newest_gateway, entry)
     yield api
-    said = api.bridge.output() + "".join(file.read_text() for file in api.gateway.logs)
-    assert not [part for token in api.sent for part in token.split(".")[1:] if part in said]
+    api.check_silence()
+
+
+@pytest.fixture
+def introspecting_api(
+    own: Arrangement, newest_gateway: GatewayFactory, entry: dict[str, Any], keycloak: Keycloak
+) -> Iterator[Api]:
+    """The same, with every token introspected at every check."""
+    secret = own.directory / "bridge-secret"
+    secret.write_text(keycloak.bridge_secret)
+    introspection = {
+        "when": "always",
+        "client_id": "bridge",
+        "client_secret_file": str(secret),
+        "cache_ttl": 0,
+    }
+    api = build_api(own, newest_gateway, {**entry, "introspection": introspection})
+    yield api
+    api.check_silence()
+    assert keycloak.bridge_secret not in api.bridge.output()

@@ -1,6 +1,6 @@
 """Keycloak's distribution: from Maven Central by Maven as it is set up here, kept in `.cache`.
 
-    python -m e2e.keycloak.distribution      # fetch it if it is missing; 3: it cannot be had
+python -m e2e.keycloak.distribution      # fetch it if it is missing; 3: it cannot be had
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _CACHE = Path(__file__).parents[2] / ".cache"
 _FETCH_SECONDS = 300
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """Keycloak cannot be had here; says why."""
 
 
@@ -30,7 +30,7 @@ def find_distribution() -> Path:
     """Give the directory of Keycloak: `E2E_KEYCLOAK_HOME`, or fetched and unpacked.
 
     Raises:
-        Unavailable: No Java or no Maven, or it cannot be fetched.
+        UnavailableError: No Java or no Maven, or it cannot be fetched.
     """
     find_java()
     if home := os.environ.get("E2E_KEYCLOAK_HOME"):
@@ -51,19 +51,19 @@ def find_java() -> str:
     home = os.environ.get("JAVA_HOME")
     java = shutil.which(f"{home}/bin/java") if home else shutil.which("java")
     if java is None:
-        raise Unavailable("no Java; Keycloak needs 17 or newer")
+        raise UnavailableError("no Java; Keycloak needs 17 or newer")
     return java
 
 
 def _fetch(directory: Path) -> Path:
     if (maven := shutil.which("mvn")) is None:
-        raise Unavailable("no Maven, which fetches it; or set E2E_KEYCLOAK_HOME")
+        raise UnavailableError("no Maven, which fetches it; or set E2E_KEYCLOAK_HOME")
     command = [maven, "--quiet", "--batch-mode", "dependency:copy"]
     command += [f"-Dartifact={_ARTIFACT}", f"-DoutputDirectory={directory}"]
     try:
         subprocess.run(command, check=True, timeout=_FETCH_SECONDS, cwd=directory)
     except subprocess.SubprocessError as error:
-        raise Unavailable(f"Maven did not fetch it: {type(error).__name__}") from error
+        raise UnavailableError(f"Maven did not fetch it: {type(error).__name__}") from error
     archive = directory / f"keycloak-quarkus-dist-{VERSION}.zip"
     with archive.open("rb") as opened:
         digest = hashlib.file_digest(opened, "sha256").hexdigest()
@@ -75,6 +75,6 @@ def _fetch(directory: Path) -> Path:
 if __name__ == "__main__":
     try:
         print(find_distribution())
-    except Unavailable as reason:
+    except UnavailableError as reason:
         print(f"no Keycloak: {reason}", file=sys.stderr)
         raise SystemExit(3) from None

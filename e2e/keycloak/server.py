@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hmac
 import secrets
 import time
@@ -52,6 +51,7 @@ class Keycloak:
         self.password = secrets.token_urlsafe(12)
         self.admin_password = secrets.token_urlsafe(24)
         self._totp_secret = secrets.token_hex(10)
+        self._priority = 1000
         home = directory / "keycloak"
         (home / "data" / "import").mkdir(parents=True)
         for name in _SHARED:
@@ -104,10 +104,6 @@ class Keycloak:
         number = int.from_bytes(digest[offset : offset + 4], "big") & 0x7FFF_FFFF
         return f"{number % 1_000_000:06}"
 
-    def basic(self) -> str:
-        """Give the `Authorization` of the bridge's own client."""
-        return "Basic " + base64.b64encode(f"bridge:{self.bridge_secret}".encode()).decode()
-
     def set_max_age(self, level: int, seconds: int) -> None:
         """Set for how long a level of the browser flow stands once it was reached."""
         executions = self.admin("GET", "/authentication/flows/step-up/executions")
@@ -123,7 +119,8 @@ class Keycloak:
 
     def add_key(self) -> str:
         """Sign with a new key from now on; the old ones stay published. Gives its provider."""
-        name = f"key-{secrets.token_hex(4)}"
+        self._priority += 1
+        name = f"key-{self._priority}"
         self.admin(
             "POST",
             "/components",
@@ -132,7 +129,7 @@ class Keycloak:
                 "providerId": "rsa-generated",
                 "providerType": "org.keycloak.keys.KeyProvider",
                 "config": {
-                    "priority": [str(int(time.time()))],
+                    "priority": [str(self._priority)],
                     "algorithm": ["RS256"],
                     "keySize": ["2048"],
                 },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e2e.harness.api import ACCOUNTS, ADDRESS, TRANSFERS, Api, challenge_of
-from e2e.harness.browser import Person, Visit
+from e2e.harness.browser import Person
 from e2e.harness.oauth import PublicClient, Tokens, step_up_parameters
 from e2e.harness.policy import MFA, PWD
 from e2e.harness.waiting import wait_until
@@ -37,16 +37,9 @@ REFRESH_SECONDS = 90
 LEVEL_2_SECONDS = 10
 
 
-def authorize(person: Person, app: PublicClient, **parameters: str) -> tuple[Visit, Tokens]:
-    """Send a person through an authorization request, and redeem the code."""
-    request = app.authorization(**parameters)
-    visit = person.authorize(request)
-    return visit, app.redeem(request, visit.answer)
-
-
 def silently(person: Person, app: PublicClient) -> Tokens:
     """Get a token as single-page applications do it, from the session alone."""
-    visit, tokens = authorize(person, app, prompt="none")
+    visit, tokens = person.obtain(app, prompt="none")
     assert visit.forms == ()
     return tokens
 
@@ -54,7 +47,7 @@ def silently(person: Person, app: PublicClient) -> Tokens:
 def test_step_up_round_trip(api: Api, app: PublicClient, alice: Person) -> None:
     assert challenge_of(api.ask(ACCOUNTS)) == UNAUTHENTICATED
 
-    visit, weak = authorize(alice, app)
+    visit, weak = alice.obtain(app)
     assert visit.forms == (PASSWORD_FORM,)
     assert weak.claims["acr"] == PWD
     seen = api.ask(ACCOUNTS, weak).only_upstream()
@@ -69,7 +62,7 @@ def test_step_up_round_trip(api: Api, app: PublicClient, alice: Person) -> None:
     challenge = challenge_of(api.ask(TRANSFERS, weak))
     assert challenge == ACR_UNMET
 
-    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    visit, strong = alice.obtain(app, **step_up_parameters(challenge))
     assert visit.forms == (CODE_FORM,)
     assert strong.claims["acr"] == MFA
     assert strong.claims["sub"] == weak.claims["sub"]
@@ -82,22 +75,20 @@ def test_step_up_round_trip(api: Api, app: PublicClient, alice: Person) -> None:
 def test_both_factors_are_asked_of_a_client_that_says_so_at_once(
     api: Api, app: PublicClient, alice: Person
 ) -> None:
-    visit, strong = authorize(alice, app, acr_values=MFA)
+    visit, strong = alice.obtain(app, acr_values=MFA)
 
     assert visit.forms == (PASSWORD_FORM, CODE_FORM)
     assert api.ask(TRANSFERS, strong).status == 200
 
 
 def test_id_token_is_no_access_token(api: Api, app: PublicClient, alice: Person) -> None:
-    _, tokens = authorize(alice, app)
+    _, tokens = alice.obtain(app)
 
     assert challenge_of(api.ask(ADDRESS, str(tokens.answer["id_token"]))) == INVALID
 
 
-def test_acr_falls_back_when_the_level_expires(
-    api: Api, app: PublicClient, alice: Person
-) -> None:
-    _, strong = authorize(alice, app, acr_values=MFA)
+def test_acr_falls_back_when_the_level_expires(api: Api, app: PublicClient, alice: Person) -> None:
+    _, strong = alice.obtain(app, acr_values=MFA)
     assert api.ask(TRANSFERS, strong).status == 200
 
     fallen = wait_until(
@@ -110,7 +101,7 @@ def test_acr_falls_back_when_the_level_expires(
     assert api.ask(ACCOUNTS, fallen).status == 200
     challenge = challenge_of(api.ask(TRANSFERS, fallen))
     assert challenge == ACR_UNMET
-    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    visit, strong = alice.obtain(app, **step_up_parameters(challenge))
     assert visit.forms == (CODE_FORM,)  # the session alone does not do
     assert api.ask(TRANSFERS, strong).status == 200
 
@@ -118,7 +109,7 @@ def test_acr_falls_back_when_the_level_expires(
 def test_acr_falls_back_to_0_when_every_level_expires(
     api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
 ) -> None:
-    authorize(alice, app)
+    alice.obtain(app)
     keycloak.set_max_age(1, 1)
     try:
         fallen = wait_until(
@@ -133,12 +124,12 @@ def test_acr_falls_back_to_0_when_every_level_expires(
         assert challenge == ACR_UNMET
     finally:
         keycloak.set_max_age(1, 36_000)
-    _, strong = authorize(alice, app, **step_up_parameters(challenge))
+    _, strong = alice.obtain(app, **step_up_parameters(challenge))
     assert api.ask(TRANSFERS, strong).status == 200
 
 
 def test_max_age_asks_for_the_password_again(api: Api, app: PublicClient, alice: Person) -> None:
-    _, tokens = authorize(alice, app)
+    _, tokens = alice.obtain(app)
     answer = wait_until(
         lambda: answer if (answer := api.ask(ADDRESS, tokens)).status != 200 else None,
         seconds=20,
@@ -148,7 +139,7 @@ def test_max_age_asks_for_the_password_again(api: Api, app: PublicClient, alice:
     assert challenge == MAX_AGE_UNMET
     assert silently(alice, app).claims["auth_time"] == tokens.claims["auth_time"]
 
-    visit, fresh = authorize(alice, app, **step_up_parameters(challenge))
+    visit, fresh = alice.obtain(app, **step_up_parameters(challenge))
 
     assert visit.forms == (PASSWORD_AGAIN_FORM,)
     assert fresh.claims["auth_time"] > tokens.claims["auth_time"]
@@ -158,7 +149,7 @@ def test_max_age_asks_for_the_password_again(api: Api, app: PublicClient, alice:
 def test_new_key_is_known_at_its_first_token_and_the_old_one_goes_on(
     api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
 ) -> None:
-    _, old = authorize(alice, app)
+    _, old = alice.obtain(app)
     assert api.ask(ACCOUNTS, old).status == 200
 
     keycloak.add_key()
@@ -170,7 +161,7 @@ def test_new_key_is_known_at_its_first_token_and_the_old_one_goes_on(
 def test_withdrawn_key_takes_its_tokens_with_it(
     api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
 ) -> None:
-    _, old = authorize(alice, app)
+    _, old = alice.obtain(app)
     assert api.ask(ADDRESS, old).status == 200
 
     keycloak.withdraw_other_keys(keycloak.add_key())
@@ -179,11 +170,58 @@ def test_withdrawn_key_takes_its_tokens_with_it(
     assert challenge_of(api.ask(ADDRESS, old)) == INVALID
 
 
+def test_session_that_was_ended_ends_its_tokens_where_every_token_is_introspected(
+    introspecting_api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    api = introspecting_api
+    _, weak = alice.obtain(app)
+    challenge = challenge_of(api.ask(TRANSFERS, weak))
+    assert challenge == ACR_UNMET
+    _, strong = alice.obtain(app, **step_up_parameters(challenge))
+    assert api.ask(TRANSFERS, strong).status == 200
+
+    keycloak.end_sessions()
+
+    assert challenge_of(api.ask(TRANSFERS, strong)) == INVALID
+
+
+def test_lightweight_tokens_step_up_by_what_introspection_says(
+    introspecting_api: Api, light_app: PublicClient, alice: Person
+) -> None:
+    """Their `acr` and `auth_time` are in the answer alone (RFC 9470 §6.2)."""
+    api = introspecting_api
+    _, weak = alice.obtain(light_app)
+    assert not {"acr", "auth_time", "sub"} & set(weak.claims)
+    assert api.ask(ACCOUNTS, weak).status == 200
+    challenge = challenge_of(api.ask(TRANSFERS, weak))
+    assert challenge == ACR_UNMET
+
+    visit, strong = alice.obtain(light_app, **step_up_parameters(challenge))
+
+    assert visit.forms == (CODE_FORM,)
+    answer = api.ask(TRANSFERS, strong)
+    assert answer.status == 200
+    assert ("x-stepup-acr", MFA) in answer.only_upstream().with_prefix("x-stepup-acr")
+
+
+def test_refreshed_token_keeps_its_level_but_not_its_freshness(
+    api: Api, app: PublicClient, alice: Person
+) -> None:
+    """Keycloak's refresh grant repeats `acr` after the level expired: `max_age` is what ends it."""
+    _, strong = alice.obtain(app, acr_values=MFA)
+    wait_until(
+        lambda: silently(alice, app).claims["acr"] == PWD,
+        seconds=LEVEL_2_SECONDS + 20,
+        what="level 2 expires",
+    )
+    print(strong.claims, app.refresh(strong).claims)
+
+
 def test_keycloak_dies_and_returns(
     api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
 ) -> None:
     """A known key goes on without it; an unknown one is nobody's fault but Keycloak's: 503."""
-    _, known = authorize(alice, app)
+    _, known = alice.obtain(app)
     assert api.ask(ACCOUNTS, known).status == 200
     keycloak.add_key()
     unknown = silently(alice, app)
@@ -207,6 +245,6 @@ def test_keycloak_dies_and_returns(
         what="200 for the key that was unknown",
     )
     assert api.ask(ACCOUNTS, known).status == 200
-    visit, strong = authorize(alice, app, **step_up_parameters(challenge))
+    visit, strong = alice.obtain(app, **step_up_parameters(challenge))
     assert visit.forms == (CODE_FORM,)  # the session outlived the crash
     assert api.ask(TRANSFERS, strong).status == 200
