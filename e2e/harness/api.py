@@ -61,7 +61,7 @@ class Api:
         if token is not None:
             text = token if isinstance(token, str) else token.access_token
             request = request.with_headers(("Authorization", f"{scheme} {text}"))
-            self.sent |= {text, *proofs}
+            self.sent.update({text, *proofs})
         request = request.with_headers(*(("DPoP", proof) for proof in proofs))
         self.upstream.take()
         reply = exchange(self.gateway.address, request.raw())
@@ -71,7 +71,7 @@ class Api:
         """Find no piece of a token that was sent in anything that bridge and gateway said."""
         files = [*self.bridge.logs, *self.gateway.logs]
         said = "".join(file.read_text(errors="replace") for file in files)
-        assert "check_decided" in said
+        assert not self.sent or "check_decided" in said
         # The header of a JWT is no secret.
         pieces = {piece for text in self.sent for piece in text.split(".")[1:] or [text]}
         assert not [piece for piece in pieces if piece in said]

@@ -67,7 +67,13 @@ class Keycloak:
         command += [f"-Dkc.home.dir={home}", f"-Djboss.server.config.dir={home}/conf"]
         command += ["-cp", f"{home}/lib/quarkus-run.jar"]
         command += ["io.quarkus.bootstrap.runner.QuarkusEntryPoint", "start", "--import-realm"]
-        self._process = Process("keycloak", [*command, *options], directory)
+        administrator = {
+            "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": self.admin_password,
+        }
+        self._process = Process(
+            "keycloak", [*command, *options], directory, environment=administrator
+        )
 
     @property
     def url(self) -> str:
@@ -82,12 +88,7 @@ class Keycloak:
         return self._process.outputs
 
     def start(self) -> None:
-        self._process.start(
-            {
-                "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
-                "KC_BOOTSTRAP_ADMIN_PASSWORD": self.admin_password,
-            }
-        )
+        self._process.start()
         wait_until(self._answers, seconds=_START_SECONDS, what="Keycloak answers")
 
     def stop(self) -> None:
