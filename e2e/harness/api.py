@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from e2e.harness.arrangement import Arrangement
 from e2e.harness.bridge import Bridge
@@ -78,7 +80,7 @@ class Api:
 
 
 def build_api(
-    arrangement: Arrangement, factory: GatewayFactory, issuer: dict[str, object], **api: object
+    arrangement: Arrangement, factory: GatewayFactory, issuer: Mapping[str, Any], **api: Any
 ) -> Api:
     """Start gateway, bridge and upstream.
 

@@ -12,6 +12,7 @@ const { pwd, mfa, scopes } = settings;
 
 const { Check, base } = interactionPolicy;
 const policy = base();
+policy.remove("consent"); // granted in advance, by loadExistingGrant
 
 // acr_values is voluntary in OpenID Connect, and oidc-provider leaves it to us.
 policy.get("login").checks.add(
@@ -39,6 +40,7 @@ const provider = new Provider(settings.issuer, {
       response_types: [],
     },
   ],
+  clientDefaults: { id_token_signed_response_alg: "ES256" },
   acrValues: [pwd, mfa],
   cookies: { keys: [randomUUID()] },
   features: {

@@ -15,6 +15,7 @@ from e2e.harness.tokens import AUDIENCE
 from e2e.harness.waiting import wait_until
 
 OPAQUE_AUDIENCE = "https://opaque.api.test"
+OTHER_OPAQUE_AUDIENCE = "https://other.api.test"
 _HERE = Path(__file__).parent
 _START_SECONDS = 30
 
@@ -44,7 +45,11 @@ class OidcProvider:
             "pwd": PWD,
             "mfa": MFA,
             "scopes": "accounts:read payments:write",
-            "resources": {AUDIENCE: "jwt", OPAQUE_AUDIENCE: "opaque"},
+            "resources": {
+                AUDIENCE: "jwt",
+                OPAQUE_AUDIENCE: "opaque",
+                OTHER_OPAQUE_AUDIENCE: "opaque",
+            },
         }
         self._process = Process(
             "oidc-provider",

@@ -13,7 +13,7 @@ from e2e.harness.policy import MFA, PWD
 from e2e.harness.proofs import ProofKey, ProofSpec, prove
 from e2e.harness.tokens import AUDIENCE
 from e2e.harness.waiting import wait_until
-from e2e.oidc_provider.server import OPAQUE_AUDIENCE
+from e2e.oidc_provider.server import OPAQUE_AUDIENCE, OTHER_OPAQUE_AUDIENCE
 
 pytestmark = pytest.mark.oidc_provider
 
@@ -104,9 +104,9 @@ def test_revoked_opaque_token_is_invalid_at_once(
 def test_opaque_token_for_another_api_is_invalid(
     opaque_api: Api, app: PublicClient, alice: Person
 ) -> None:
-    _, jwt = alice.obtain(app, resource=AUDIENCE)
+    _, tokens = alice.obtain(app, resource=OTHER_OPAQUE_AUDIENCE)
 
-    assert challenge_of(opaque_api.ask(ADDRESS, jwt)) == f"Bearer {INVALID}"
+    assert challenge_of(opaque_api.ask(ADDRESS, tokens)) == f"Bearer {INVALID}"
 
 
 def _bound(person: Person, app: PublicClient, **parameters: str) -> Tokens:
