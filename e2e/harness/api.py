@@ -104,8 +104,13 @@ def build_api(
 
 def challenge_of(answer: Answer) -> str:
     """Give the one challenge of a 401 that the upstream never saw."""
+    (challenge,) = challenges_of(answer)
+    return challenge
+
+
+def challenges_of(answer: Answer) -> list[str]:
+    """Give the challenges of a 401 that the upstream never saw."""
     assert answer.status == 401
     assert answer.upstream == ()
     assert answer.reply is not None
-    (challenge,) = answer.reply.values("www-authenticate")
-    return challenge
+    return answer.reply.values("www-authenticate")
