@@ -12,13 +12,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_REQUIRE_VIRTUALENV=1
 # pip and what builds the package live in /tools; what runs lives in /opt/stepup-bridge, without pip.
 RUN python3 -m venv /tools && python3 -m venv --without-pip /opt/stepup-bridge
 WORKDIR /src
-COPY requirements/build.txt requirements/run.txt requirements/
+COPY requirements/build.txt requirements/image.txt requirements/
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf \
     --mount=type=secret,id=ca,target=/run/secrets/ca \
     if [ -s /run/secrets/ca ]; then export PIP_CERT=/run/secrets/ca; fi; \
     /tools/bin/pip install --require-hashes --no-deps -r requirements/build.txt && \
     /tools/bin/pip --python /opt/stepup-bridge/bin/python3 install --only-binary :all: \
-      --require-hashes --no-deps -r requirements/run.txt
+      --require-hashes --no-deps -r requirements/image.txt
 COPY pyproject.toml README.md LICENSE CHANGELOG.md ./
 COPY bridge bridge
 RUN /tools/bin/pip wheel --no-index --no-deps --no-build-isolation --wheel-dir /wheels . && \

@@ -105,9 +105,10 @@ format: $(STAMPS)/dev ## let ruff mend what it can
 
 .PHONY: lock
 lock: $(STAMPS)/dev ## write requirements/ anew after pyproject.toml (ARGS=--upgrade: newest versions)
-	$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --group dev --group build -o requirements/dev.txt
+	$(UV_COMPILE) $(ARGS) pyproject.toml --extra demo --extra redis --group dev --group build -o requirements/dev.txt
 	$(UV_COMPILE) pyproject.toml --extra demo -c requirements/dev.txt -o requirements/demo.txt
 	$(UV_COMPILE) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+	$(UV_COMPILE) pyproject.toml --extra redis -c requirements/dev.txt -o requirements/image.txt
 	$(UV_COMPILE) --group build -c requirements/dev.txt -o requirements/build.txt
 	@if grep -nE '^ *--(extra-)?(index|find)|://' requirements/*.txt; then \
 	  echo 'make lock: a lock names where packages come from; it must not' >&2; exit 1; \

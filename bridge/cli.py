@@ -187,13 +187,18 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 async def _explanation(config: Config, options: argparse.Namespace) -> dict[str, Any]:
-    from bridge.rehearsal.assumed import PLACEHOLDER_TOKEN, AssumedVerifier  # noqa: PLC0415
+    from bridge.rehearsal.assumed import (  # noqa: PLC0415
+        PLACEHOLDER_TOKEN,
+        AssumedBinding,
+        AssumedVerifier,
+    )
     from bridge.rehearsal.explain import explain  # noqa: PLC0415
     from bridge.rehearsal.question import (  # noqa: PLC0415
         QuestionSyntaxError,
         ask,
         read_header,
     )
+    from bridge.service.binding import UnusedProofs  # noqa: PLC0415
     from bridge.service.check import Checker  # noqa: PLC0415
     from bridge.service.log import silent_log  # noqa: PLC0415
     from bridge.service.runtime import Runtime  # noqa: PLC0415
@@ -204,13 +209,14 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
     try:
         headers = [read_header(line) for line in options.header]
         if token is not None:
-            headers.append(("authorization", f"Bearer {token}"))
+            scheme = "DPoP" if any(name.lower() == "dpop" for name, _ in headers) else "Bearer"
+            headers.append(("authorization", f"{scheme} {token}"))
         request = ask(options.method, options.url, headers)
     except QuestionSyntaxError as error:
         raise _UsageError(str(error)) from None
     if claims is not None:
         verifier = AssumedVerifier(config, claims)
-        checker = Checker(config, verifier)
+        checker = Checker(config, verifier, AssumedBinding())
         checked = await checker.check(request, now)
         api = checked.decision.api
         if api is not None:
@@ -218,7 +224,7 @@ async def _explanation(config: Config, options: argparse.Namespace) -> dict[str,
         return explain(
             request, checked, checker.nobody, now, issuers=config.issuers, assumed=claims
         )
-    async with Runtime(config, silent_log()) as runtime:
+    async with Runtime(config, silent_log(), proofs=UnusedProofs()) as runtime:
         checked = await runtime.checker.check(request, now)
         nobody = runtime.checker.nobody
         return explain(request, checked, nobody, now, issuers=config.issuers, token=token)

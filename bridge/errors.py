@@ -66,8 +66,8 @@ class TokenError(BridgeError):
     """The client's access token is unusable: 401 `invalid_token` (RFC 6750 §3.1).
 
     Attributes:
-        check: The check that failed, for `explain`: one of `tokens.jwt.CHECKS`, or
-            `introspection`.
+        check: The check that failed, for `explain`: one of `tokens.jwt.CHECKS` or of
+            `tokens.confirmation.BINDING_CHECKS`, or `introspection`.
         reason: Stable code for logs, e.g. `token_expired`. Never sent to the client.
     """
 
@@ -75,6 +75,33 @@ class TokenError(BridgeError):
         super().__init__(reason)
         self.check = check
         self.reason = reason
+
+
+class ProofError(TokenError):
+    """The DPoP proof is unusable: 401 `invalid_dpop_proof` (RFC 9449 §7.1).
+
+    Attributes:
+        check: One of `tokens.dpop.PROOF_CHECKS`.
+        nonce: The one that the proof should have held: 401 `use_dpop_nonce` instead (§9).
+    """
+
+    def __init__(self, check: str, reason: str, nonce: str | None = None) -> None:
+        super().__init__(check, reason)
+        self.nonce = nonce
+
+
+class ReplayStoreError(BridgeError):
+    """It cannot be told whether a proof was used before: 503, never 401, never allow.
+
+    Attributes:
+        reason: Stable code for logs, e.g. `replay_store_unavailable`.
+        retry_after_seconds: When a retry can make sense, >= 1.
+    """
+
+    def __init__(self, reason: str, retry_after_seconds: int = 1) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retry_after_seconds = retry_after_seconds
 
 
 class IssuerError(BridgeError):

@@ -29,6 +29,7 @@ REASONS = PAGES["docs/decisions.md"].partition("\n## Reasons\n")[2]
 # Which argument is the reason, of what takes one.
 REASON_AT = {
     "RequestError": 0, "ambiguous": 0, "TokenError": 1, "IssuerError": 1,
+    "ProofError": 1, "ReplayStoreError": 0,
     "_allow": 1, "_deny": 1, "Decision": 2,
 }  # fmt: skip
 LOG_LEVELS = ("info", "warning", "error")

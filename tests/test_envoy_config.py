@@ -27,7 +27,7 @@ TEXT = FILE.read_text()
 
 # Envoy puts this before the path, which brings its own slash.
 PATH_PREFIX = envoy.PREFIX.rstrip("/")
-PARTS = ("cors", "metadata")
+PARTS = ("cors", "metadata", "mtls")
 # What Envoy's HTTP client sends without being told.
 ALWAYS_SENT = {"host", "authorization"}
 # aiohttp's default; the service leaves it.

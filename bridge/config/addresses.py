@@ -90,6 +90,40 @@ def resource(text: str) -> str:
     return text
 
 
+def origin(text: str) -> str:
+    """Check an origin: scheme, host and port, and nothing else. Spec: RFC 6454 §4."""
+    parts = split_url(text)
+    if parts.path not in ("", "/") or "?" in text:
+        raise ValueError("must be an origin such as https://api.example.com, without a path")
+    if is_insecure(parts):
+        raise ValueError("must be an https:// origin; http:// only on loopback")
+    return text
+
+
+def redis_url(text: str) -> str:
+    """Check the URL of a Redis; what it holds is never repeated."""
+    message = "must be a URL such as redis://redis.internal:6379/0, rediss://… or unix:///path"
+    if len(text) > _MAX_URL_LENGTH or not re.fullmatch(r"[!#-\[\]-~]+", text):
+        raise ValueError(message)
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError(message) from None
+    where = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in ("redis", "rediss", "unix") or not where or port == 0:
+        raise ValueError(message)
+    return text
+
+
+def redis_url_without_password(text: str) -> str:
+    """Check the URL of a Redis that stands in the file itself."""
+    parts = urlsplit(redis_url(text))
+    if "@" in parts.netloc or "password" in parts.query:
+        raise ValueError("must not hold a user name or password: use redis_url_file or _env")
+    return text
+
+
 def address(text: str) -> TcpAddress | UnixAddress:
     """Read `host:port`, `[::1]:port` or `unix:/path`; a relative path stays relative."""
     if text.startswith("unix:"):

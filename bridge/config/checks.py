@@ -7,14 +7,23 @@ whatever else is wrong. What has a wrong type is passed over: the models report 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from bridge.config import addresses
 from bridge.config.checks_apis import check_apis
-from bridge.config.model import ALL_FORMATS, DEFAULT_ADMIN, DEFAULT_AUTHZ, SECRET_KEYS
+from bridge.config.model import (
+    ALL_FORMATS,
+    DEFAULT_ADMIN,
+    DEFAULT_AUTHZ,
+    NONCE_SECRET_KEYS,
+    REDIS_KEYS,
+    SECRET_KEYS,
+)
 from bridge.config.places import Place
 from bridge.config.settings import TcpAddress, UnixAddress
 from bridge.errors import Problem
+from bridge.tokens.confirmation import TAKES_DPOP
 from bridge.tokens.transport import is_insecure
 
 _ANY_HOST = frozenset(("0.0.0.0", "::"))  # noqa: S104
@@ -30,6 +39,7 @@ def cross_checks(root: Place, directory: Path) -> Iterator[Problem]:
     yield from _check_listen(root, directory)
     yield from _check_issuers(root)
     yield from _check_upstream_headers(root)
+    yield from _check_dpop(root)
     yield from check_apis(root)
 
 
@@ -160,3 +170,28 @@ def _check_upstream_headers(root: Place) -> Iterator[Problem]:
         earlier = first.setdefault(name.lower(), place)
         if earlier is not place:
             yield place.problem(f"is the same header as on line {earlier.line}")
+
+
+def _check_dpop(root: Place) -> Iterator[Problem]:
+    dpop = root.child("dpop")
+    replay = None if dpop is None else dpop.child("replay")
+    redis = _named(replay, REDIS_KEYS)
+    for alternatives in (redis, _named(dpop, NONCE_SECRET_KEYS)):
+        for more in alternatives[1:]:
+            first = alternatives[0].path.rpartition(".")[2]
+            yield more.problem(f"must not stand beside {first}")
+    if redis and find_spec("redis") is None:
+        yield redis[0].problem("needs the extra redis: pip install 'stepup-bridge[redis]'")
+    workers = root.child("workers")
+    takers = [place for api in root.items("apis") if (place := api.child("sender_constraint"))]
+    takers = [place for place in takers if place.text in TAKES_DPOP]
+    if workers is not None and workers.node.value != 1 and takers and not redis:
+        yield workers.problem(
+            f"must be 1, or dpop.replay have a Redis, while {takers[0].path} accepts DPoP:"
+            " else a proof could be used once in each worker"
+        )
+
+
+def _named(section: Place | None, keys: tuple[str, ...]) -> list[Place]:
+    found = (None if section is None else section.child(key) for key in keys)
+    return [place for place in found if place is not None]

@@ -12,6 +12,7 @@ from bridge.errors import Problem
 from bridge.policy.matching import find_conflicts
 from bridge.policy.operations import Operation, PathRules
 from bridge.policy.templates import parse_template
+from bridge.tokens.confirmation import TAKES_DPOP
 
 
 def check_apis(root: Place) -> Iterator[Problem]:
@@ -24,6 +25,7 @@ def check_apis(root: Place) -> Iterator[Problem]:
     for api in apis:
         if issuers is not None:
             yield from _check_known_issuers(api, issuers)
+        yield from _check_sender_constraint(api)
         operations = api.items("operations")
         yield from _check_names(operations)
         yield from _check_paths(operations, _path_rules(api))
@@ -89,6 +91,17 @@ def _check_known_issuers(api: Place, known: dict[str, None]) -> Iterator[Problem
             near = get_close_matches(place.text, known, n=1, cutoff=0.8)
             hint = f"; did you mean {near[0]}?" if near else ""
             yield place.problem(f"is not an issuer of this file{hint}")
+
+
+def _check_sender_constraint(api: Place) -> Iterator[Problem]:
+    """Demand an origin for DPoP. A proof names its URI, which no header of a client tells."""
+    place = api.child("sender_constraint")
+    if place is None or place.text not in TAKES_DPOP:
+        return
+    if not api.has("external_origin") and not api.has("resource"):
+        yield place.problem(
+            "needs external_origin or resource: the htu of DPoP proofs is compared with it"
+        )
 
 
 def _assurance_levels(root: Place) -> list[str] | None:

@@ -155,6 +155,12 @@ Url = Annotated[str, AfterValidator(addresses.url), _text_schema("[Hh][Tt][Tt][P
 Resource = Annotated[
     str, AfterValidator(addresses.resource), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://.+")
 ]
+Origin = Annotated[
+    str, AfterValidator(addresses.origin), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+/?")
+]
+RedisUrl = Annotated[
+    str, AfterValidator(addresses.redis_url_without_password), _text_schema("(rediss?|unix)://.+")
+]
 Method = Annotated[str, AfterValidator(values.method), _text_schema(values.METHOD_PATTERN)]
 Host = Annotated[str, AfterValidator(addresses.host), WithJsonSchema(_TEXT_SCHEMA)]
 BasePath = Annotated[str, AfterValidator(addresses.base_path), _text_schema("/[^*{}%;]*")]

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bridge.config import fields as f
 from bridge.config.providers import Provider
 from bridge.config.settings import DEFAULT_UPSTREAM_HEADERS
+from bridge.tokens.dpop_settings import DEFAULT_DPOP_ALGORITHMS
 from bridge.tokens.settings import DEFAULT_ALGORITHMS
 
 DEFAULT_AUTHZ = "127.0.0.1:9191"
@@ -250,8 +251,6 @@ class PathSection(Section):
 class ApiSection(Section):
     """One protected API: where it lives, whose tokens it takes, what its operations demand."""
 
-    not_yet = frozenset(("sender_constraint", "external_origin"))
-
     name: f.Name = Field(description="Unique: letters, digits, - and _.")
     hosts: Annotated[list[f.Host], *f.UNIQUE_LIST] | None = Field(
         default=None, description="Host names and *. wildcards, without port. Unset: any host."
@@ -271,6 +270,17 @@ class ApiSection(Section):
     )
     resource: f.Resource | None = Field(
         default=None, description="RFC 9728 resource identifier, an https URL. Unset: none."
+    )
+    external_origin: f.Origin | None = Field(
+        default=None,
+        description="Origin by which clients know it, such as https://api.example.com: the htu of"
+        " DPoP proofs is compared with it. Unset: the resource's.",
+    )
+    sender_constraint: Literal["none", "any", "dpop", "mtls", "required"] = Field(
+        default="none",
+        description="none: bound tokens are refused; any: a bound token must prove it; dpop, mtls:"
+        " tokens must be bound that way, and prove it; required: one way or the other."
+        " Default none.",
     )
     mode: Literal["enforce", "monitor"] = Field(
         default="enforce", description="monitor: never deny, log what would be. Default enforce."
@@ -298,6 +308,76 @@ class ApiSection(Section):
     )
     operations: list[OperationSection] = Field(
         default=[], description="What can be done with it. Default none."
+    )
+
+
+REDIS_KEYS = ("redis_url", "redis_url_file", "redis_url_env")
+NONCE_SECRET_KEYS = ("nonce_secret_file", "nonce_secret_env")
+
+
+class ReplaySection(Section):
+    """Where used DPoP proofs are remembered: in Redis, which workers and replicas share, or here.
+
+    At most one of the three keys names a Redis; without any it is this process's memory.
+    """
+
+    redis_url: f.RedisUrl | None = Field(
+        default=None,
+        description="URL of a Redis without a password: redis://, rediss:// or unix://."
+        " Unset: none.",
+    )
+    redis_url_file: f.FileName | None = Field(
+        default=None,
+        description="File that holds the URL, watched; relative to this file. Unset: none.",
+    )
+    redis_url_env: f.VariableName | None = Field(
+        default=None, description="Environment variable that holds the URL. Unset: none."
+    )
+    on_error: Literal["refuse", "allow"] = Field(
+        default="refuse",
+        description="What becomes of proofs while Redis does not answer: refuse them with 503, or"
+        " allow those that this process has not seen itself. Default refuse.",
+    )
+    timeout: Annotated[int, *f.seconds(1, 60)] = Field(
+        default=1, description="Bound of each call to Redis, a duration of 1s to 1m. Default 1s."
+    )
+    max_entries: Annotated[int, *f.whole_number(1, 10_000_000)] = Field(
+        default=1_000_000,
+        description="Most proofs remembered in memory; beyond it new ones are refused."
+        " Default 1000000.",
+    )
+
+
+class DpopSection(Section):
+    """What DPoP proofs must be like (RFC 9449)."""
+
+    algorithms: Annotated[list[f.Algorithm], *f.UNIQUE_LIST] = Field(
+        default=list(DEFAULT_DPOP_ALGORITHMS),
+        description="Accepted signature algorithms. Default [ES256, EdDSA, RS256, PS256].",
+    )
+    iat_window: Annotated[int, *f.seconds(1, 600)] = Field(
+        default=60,
+        description="Oldest acceptable proof, by its iat, a duration of 1s to 10m. Default 60s.",
+    )
+    leeway: Annotated[int, *f.seconds(0, 60)] = Field(
+        default=10,
+        description="Clock skew of clients tolerated at both ends of the window, a duration of at"
+        " most 1m. Default 10s.",
+    )
+    nonce: Literal["off", "required"] = Field(
+        default="off",
+        description="required: a proof must hold the nonce that the bridge gave. Default off.",
+    )
+    nonce_secret_file: f.FileName | None = Field(
+        default=None,
+        description="File with a secret of at least 16 bytes that nonces are made from, watched;"
+        " the same for all replicas. Unset: a secret of each start.",
+    )
+    nonce_secret_env: f.VariableName | None = Field(
+        default=None, description="Environment variable with that secret instead. Unset: none."
+    )
+    replay: ReplaySection = Field(
+        default=ReplaySection(), description="Where used proofs are remembered."
     )
 
 
@@ -368,6 +448,14 @@ class FileSection(Section):
         json_schema_extra={"additionalProperties": False},
         description="Header name and claim: set on allow, or removed when the token lacks it."
         " Default: the x-stepup-… headers.",
+    )
+    dpop: DpopSection = Field(
+        default=DpopSection(), description="DPoP proofs, where an API's sender_constraint allows."
+    )
+    client_certificate: Literal["none", "x-forwarded-client-cert"] = Field(
+        default="none",
+        description="What Envoy tells of the client's certificate: nothing, or the last element of"
+        " that header, which Envoy must write itself. Default none.",
     )
     token_cache: TokenCacheSection = Field(
         default=TokenCacheSection(), description="The cache of verified tokens."

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bridge.config import addresses
 from bridge.config.places import Place
 from bridge.errors import Problem
 from bridge.tokens.client_authentication import read_private_key
 
 MAX_SECRET_BYTES = 64 * 1024
+MIN_NONCE_SECRET_BYTES = 16
 
 
 @dataclass(slots=True)
@@ -48,6 +50,10 @@ def read_secrets(root: Place, directory: Path, environ: Mapping[str, str]) -> Se
                 value = _read_variable(place.text, environ)
             if place.path.endswith(".private_key_file"):
                 read_private_key(value)
+            elif "redis_url_" in place.path:
+                addresses.redis_url(_text(value))
+            elif "nonce_secret_" in place.path:
+                _check_nonce_secret(value)
             else:
                 _check_client_secret(value)
         except ValueError as error:
@@ -65,6 +71,13 @@ def _names(root: Place) -> Iterator[tuple[Place, bool]]:
             place = None if introspection is None else introspection.child(key)
             if place is not None:
                 yield place, key.endswith("_file")
+    dpop = root.child("dpop")
+    replay = None if dpop is None else dpop.child("replay")
+    for section, name in ((dpop, "nonce_secret"), (replay, "redis_url")):
+        for kind in ("_file", "_env"):
+            place = None if section is None else section.child(name + kind)
+            if place is not None:
+                yield place, kind == "_file"
 
 
 def _read_file(file: Path) -> bytes:
@@ -87,11 +100,20 @@ def _read_variable(name: str, environ: Mapping[str, str]) -> bytes:
 
 def _check_client_secret(value: bytes) -> None:
     """Check a secret. Spec: RFC 6749 §A.2 (printable), in UTF-8 (§B)."""
-    try:
-        text = value.decode()
-    except UnicodeDecodeError:
-        raise ValueError("names a secret that is not UTF-8") from None
+    text = _text(value)
     if not text:
         raise ValueError("names a secret that is empty")
     if not text.isprintable():
         raise ValueError("names a secret with control characters, more than one line maybe")
+
+
+def _check_nonce_secret(value: bytes) -> None:
+    if len(value) < MIN_NONCE_SECRET_BYTES:
+        raise ValueError(f"names a secret of less than {MIN_NONCE_SECRET_BYTES} bytes")
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ValueError("names a secret that is not UTF-8") from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from bridge.policy.operations import Policy
+from bridge.tokens.dpop_settings import DEFAULT_DPOP, DpopSettings
 from bridge.tokens.settings import IssuerSettings
 
 DEFAULT_UPSTREAM_HEADERS = (
@@ -69,6 +70,7 @@ class Config:
         unavailable_status: Status when the issuer is at fault; 503 or a 4xx.
         assurance_levels: acr values, weakest first; empty: none.
         upstream_headers: Lower-case header name and claim, in configured order.
+        trust_xfcc: Envoy itself writes the end of `x-forwarded-client-cert`.
     """
 
     file: Path
@@ -83,5 +85,7 @@ class Config:
     unavailable_status: int = 503
     assurance_levels: tuple[str, ...] = ()
     upstream_headers: tuple[tuple[str, str], ...] = DEFAULT_UPSTREAM_HEADERS
+    dpop: DpopSettings = DEFAULT_DPOP
+    trust_xfcc: bool = False
     token_cache: TokenCacheSettings = TokenCacheSettings()
     log: LogSettings = LogSettings()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from bridge.config import addresses, model, values
 from bridge.config.providers import PRESETS
@@ -15,6 +16,8 @@ from bridge.config.settings import (
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
+from bridge.tokens.confirmation import TAKES_DPOP
+from bridge.tokens.dpop_settings import DpopSettings
 from bridge.tokens.settings import (
     POLICY_NAMES,
     AcrNames,
@@ -22,6 +25,7 @@ from bridge.tokens.settings import (
     IntrospectionSettings,
     IssuerSettings,
 )
+from bridge.tokens.uri import normalise
 
 
 def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Config:
@@ -42,7 +46,7 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
         file=file,
         files=(file, *secrets.files),
         policy=Policy(
-            apis=tuple(_api(each, names, levels) for each in section.apis),
+            apis=tuple(_api(each, names, levels, section.dpop) for each in section.apis),
             unmatched_host=section.unmatched_host,
         ),
         issuers=issuers,
@@ -54,6 +58,8 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
         unavailable_status=section.unavailable_status,
         assurance_levels=levels,
         upstream_headers=tuple(section.upstream_headers.items()),
+        dpop=_dpop(section.dpop, secrets),
+        trust_xfcc=section.client_certificate == "x-forwarded-client-cert",
         token_cache=TokenCacheSettings(
             max_entries=section.token_cache.max_entries, ttl=section.token_cache.ttl
         ),
@@ -131,7 +137,32 @@ def _introspection(
     )
 
 
-def _api(section: model.ApiSection, issuers: tuple[str, ...], levels: tuple[str, ...]) -> Api:
+def _dpop(section: model.DpopSection, secrets: Secrets) -> DpopSettings:
+    replay, values_of = section.replay, secrets.values
+    nonce_secret = values_of.get("dpop.nonce_secret_file") or values_of.get("dpop.nonce_secret_env")
+    redis_url = values_of.get("dpop.replay.redis_url_file") or values_of.get(
+        "dpop.replay.redis_url_env"
+    )
+    return DpopSettings(
+        algorithms=tuple(section.algorithms),
+        iat_window=section.iat_window,
+        leeway=section.leeway,
+        nonce=section.nonce,
+        nonce_secret=nonce_secret,
+        redis_url=replay.redis_url if redis_url is None else redis_url.decode(),
+        on_error=replay.on_error,
+        timeout=replay.timeout,
+        max_entries=replay.max_entries,
+    )
+
+
+def _api(
+    section: model.ApiSection,
+    issuers: tuple[str, ...],
+    levels: tuple[str, ...],
+    dpop: model.DpopSection,
+) -> Api:
+    takes_dpop = section.sender_constraint in TAKES_DPOP
     return Api(
         name=section.name,
         issuers=issuers if section.issuers is None else tuple(section.issuers),
@@ -141,6 +172,9 @@ def _api(section: model.ApiSection, issuers: tuple[str, ...], levels: tuple[str,
         audiences=None if section.audiences is None else tuple(section.audiences),
         realm=section.name if section.realm is None else section.realm,
         resource=section.resource,
+        sender_constraint=section.sender_constraint,
+        origin=_origin(section),
+        dpop_algorithms=tuple(dpop.algorithms) if takes_dpop else (),
         mode=section.mode,
         unmatched=section.unmatched,
         cors_preflight=section.cors_preflight,
@@ -153,6 +187,16 @@ def _api(section: model.ApiSection, issuers: tuple[str, ...], levels: tuple[str,
             allow_double_encoding=section.path.allow_double_encoding,
         ),
     )
+
+
+def _origin(section: model.ApiSection) -> str | None:
+    """Give the origin as `htu` is compared with it: normalised, no slash at the end."""
+    known = section.external_origin or section.resource
+    if known is None:
+        return None
+    parts = urlsplit(known)
+    whole = normalise(f"{parts.scheme}://{parts.netloc}/")
+    return None if whole is None else whole.removesuffix("/")
 
 
 def _operation(section: model.OperationSection, levels: tuple[str, ...]) -> Operation:

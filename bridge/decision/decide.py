@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Literal, NamedTuple
 
-from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.errors import IssuerError, ProofError, ReplayStoreError, RequestError, TokenError
 from bridge.policy.operations import Api, Operation
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
 from bridge.tokens.access_token import AccessToken
+from bridge.tokens.credentials import Scheme
 
 ErrorCode = Literal[
     "invalid_request",
@@ -21,12 +22,15 @@ ErrorCode = Literal[
     "unauthorized",
     "temporarily_unavailable",
     "invalid_token",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
     "insufficient_user_authentication",
     "insufficient_scope",
 ]
 
-Finding = RequestError | IssuerError | TokenError | AccessToken | None
-"""What became of the credentials: malformed, issuer at fault, invalid, verified; None: none."""
+Finding = RequestError | IssuerError | ReplayStoreError | TokenError | AccessToken | None
+"""What became of the credentials: malformed, not to be told (the issuer or the memory of used
+proofs is at fault), invalid, verified; None: none."""
 
 
 class Row(IntEnum):
@@ -75,6 +79,8 @@ class Decision(NamedTuple):
         unmet: What of it is not met.
         token: The verified token, if there was one to look at.
         retry_after_seconds: Row 8 only.
+        scheme: By which the credentials were presented; None: none were, or that is ambiguous.
+        nonce: What the next DPoP proof must hold.
     """
 
     allow: bool
@@ -90,6 +96,8 @@ class Decision(NamedTuple):
     unmet: Unmet = _NOTHING
     token: AccessToken | None = None
     retry_after_seconds: int | None = None
+    scheme: Scheme | None = None
+    nonce: str | None = None
 
     @property
     def outcome(self) -> Literal["allow", "deny", "would_deny"]:
@@ -132,7 +140,12 @@ def decide_without_token(
 
 
 def decide_on_token(
-    api: Api, operation: Operation | None, finding: Finding, now: int, unavailable_status: int = 503
+    api: Api,
+    operation: Operation | None,
+    finding: Finding,
+    now: int,
+    unavailable_status: int = 503,
+    scheme: Scheme | None = None,
 ) -> Decision:
     """Rows 6 to 12: what the credentials are worth.
 
@@ -141,12 +154,14 @@ def decide_on_token(
         finding: What became of the credentials.
         now: Current time, epoch seconds.
         unavailable_status: Status of row 8.
+        scheme: By which the credentials were presented, for the challenge; None: ambiguous.
 
     Spec: RFC 6750 §3.1, RFC 9470 §3.
     """
     demanded = NO_REQUIREMENT if operation is None else operation.requirement
     if not isinstance(finding, AccessToken):
-        return _decide_unverified(api, operation, finding, demanded, unavailable_status)
+        denial = _decide_unverified(api, operation, finding, demanded, unavailable_status)
+        return denial._replace(scheme=None if finding is None else scheme)
     unmet = find_unmet(demanded, finding, now)
     if unmet.acr or unmet.max_age:
         reason, text = _STEP_UP[unmet.acr, unmet.max_age]
@@ -154,17 +169,17 @@ def decide_on_token(
             denial = _deny(Row.STEP_UP, "machine_token", _USER_REQUIRED, api, operation)
             return denial._replace(requirement=demanded, unmet=unmet, token=finding, status=403)
         denial = _deny(Row.STEP_UP, reason, text, api, operation)
-        return denial._replace(requirement=demanded, unmet=unmet, token=finding)
+        return denial._replace(requirement=demanded, unmet=unmet, token=finding, scheme=scheme)
     if unmet.scopes:
         denial = _deny(Row.SCOPE, "scope_missing", _SCOPE_REQUIRED, api, operation)
-        return denial._replace(requirement=demanded, unmet=unmet, token=finding)
+        return denial._replace(requirement=demanded, unmet=unmet, token=finding, scheme=scheme)
     return Decision(True, Row.MET, "requirement_met", api, operation, demanded, token=finding)
 
 
 def _decide_unverified(
     api: Api,
     operation: Operation | None,
-    finding: RequestError | IssuerError | TokenError | None,
+    finding: RequestError | IssuerError | ReplayStoreError | TokenError | None,
     demanded: Requirement,
     unavailable_status: int,
 ) -> Decision:
@@ -175,9 +190,17 @@ def _decide_unverified(
             return denial._replace(requirement=demanded)
         case RequestError(reason=reason, description=text):
             return _deny(Row.MALFORMED_CREDENTIALS, reason, text, api, operation)
-        case IssuerError(reason=reason, retry_after_seconds=seconds):
+        case (
+            IssuerError(reason=reason, retry_after_seconds=seconds)
+            | ReplayStoreError(reason=reason, retry_after_seconds=seconds)
+        ):
             denial = _deny(Row.ISSUER_AT_FAULT, reason, _UNAVAILABLE, api, operation)
             return denial._replace(status=unavailable_status, retry_after_seconds=seconds)
+        case ProofError(reason=reason, nonce=nonce):
+            text = _PROOF_INVALID if nonce is None else _NONCE_REQUIRED
+            denial = _deny(Row.INVALID_TOKEN, reason, text, api, operation)
+            error: ErrorCode = "invalid_dpop_proof" if nonce is None else "use_dpop_nonce"
+            return denial._replace(error=error, nonce=nonce)
         case invalid:
             text = _TOKEN_EXPIRED if invalid.reason == "token_expired" else _TOKEN_INVALID
             return _deny(Row.INVALID_TOKEN, invalid.reason, text, api, operation)
@@ -269,6 +292,8 @@ _TOKEN_REQUIRED = "An access token is required"
 _UNAVAILABLE = "The access token cannot be verified at the moment"
 _TOKEN_EXPIRED = "The access token expired"
 _TOKEN_INVALID = "The access token is invalid"
+_PROOF_INVALID = "The DPoP proof is invalid"
+_NONCE_REQUIRED = "The DPoP proof must have the nonce of the response"
 _SCOPE_REQUIRED = "The request requires more scopes than the access token grants"
 _USER_REQUIRED = "A user must authenticate for this, and the access token stands for none"
 _STEP_UP = {  # unmet acr, unmet max_age: reason and text

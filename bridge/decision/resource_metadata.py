@@ -8,6 +8,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from bridge.policy.operations import Api
+from bridge.tokens.confirmation import TAKES_MTLS
 
 WELL_KNOWN_PATH = "/.well-known/oauth-protected-resource"
 
@@ -32,6 +33,12 @@ def metadata_document(api: Api) -> str:
         "authorization_servers": list(api.issuers),
         "bearer_methods_supported": ["header"],
     }
+    if api.dpop_algorithms:
+        document["dpop_signing_alg_values_supported"] = list(api.dpop_algorithms)
+    if api.sender_constraint == "dpop":
+        document["dpop_bound_access_tokens_required"] = True
+    if api.sender_constraint in TAKES_MTLS:
+        document["tls_client_certificate_bound_access_tokens"] = True
     if scopes:
         document["scopes_supported"] = sorted(scopes)
     return json.dumps(document)

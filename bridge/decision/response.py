@@ -9,18 +9,30 @@ from dataclasses import dataclass
 from bridge.decision.challenge import build_challenge
 from bridge.decision.decide import Decision, Row
 from bridge.decision.resource_metadata import metadata_url
-from bridge.policy.requirement import Requirement
+from bridge.policy.operations import Api
+from bridge.policy.requirement import NO_REQUIREMENT, Requirement
+from bridge.tokens.credentials import Scheme
 from bridge.tokens.identity import UpstreamHeaders
 
 _CHALLENGED = frozenset(
     {Row.NO_CREDENTIALS, Row.MALFORMED_CREDENTIALS, Row.INVALID_TOKEN, Row.STEP_UP, Row.SCOPE}
 )
 _UNAUTHORIZED = 401
+_VERIFIED = frozenset({Row.STEP_UP, Row.SCOPE})
+
+# By what an API's tokens may be presented; mTLS-bound ones are bearer tokens (RFC 8705 §3).
+_OFFERED: dict[str, tuple[Scheme, ...]] = {
+    "none": ("bearer",),
+    "mtls": ("bearer",),
+    "dpop": ("dpop",),
+    "any": ("bearer", "dpop"),
+    "required": ("bearer", "dpop"),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An HTTP response: header names in lower case, each at most once."""
+    """An HTTP response: header names in lower case, each once but `www-authenticate`."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -36,13 +48,14 @@ def denial_response(decision: Decision, *, head: bool, cross_origin: bool) -> Re
         cross_origin: The request had an `Origin`: a browser must be let see the challenge.
     """
     headers = [("cache-control", "no-store"), ("content-type", "application/json")]
-    challenge = challenge_of(decision)
-    if challenge is not None:
-        headers.insert(0, ("www-authenticate", challenge))
+    headers[:0] = [("www-authenticate", challenge) for challenge in challenges_of(decision)]
+    if decision.nonce is not None:
+        headers.append(("dpop-nonce", decision.nonce))
     if decision.retry_after_seconds is not None:
         headers.append(("retry-after", str(decision.retry_after_seconds)))
     if cross_origin:
-        headers.append(("access-control-expose-headers", "WWW-Authenticate"))
+        exposed = "WWW-Authenticate" if decision.nonce is None else "WWW-Authenticate, DPoP-Nonce"
+        headers.append(("access-control-expose-headers", exposed))
     return Response(decision.status, tuple(headers), "" if head else _body(decision))
 
 
@@ -59,19 +72,41 @@ def upstream_headers(decision: Decision, nobody: UpstreamHeaders) -> UpstreamHea
     return upstream
 
 
-def challenge_of(decision: Decision) -> str | None:
-    """Build the challenge of a denial; rows without one give None."""
+def challenges_of(decision: Decision) -> tuple[str, ...]:
+    """Build the challenges of a denial, one for each scheme; rows without one give none.
+
+    The scheme that was presented comes first, since some gateways relay only one, and it alone has
+    the error. What else would do is offered beside it, until a token was found good: such a client
+    knows how to present it.
+
+    Spec: RFC 9449 §7.1, §7.2.
+    """
     api = decision.api
     if api is None or decision.row not in _CHALLENGED:
-        return None
+        return ()
     if decision.row is Row.STEP_UP and decision.status != _UNAUTHORIZED:
-        return None  # a machine's token: nobody can answer the challenge
-    shown = told(decision)
+        return ()  # a machine's token: nobody can answer the challenge
+    offered = _OFFERED[api.sender_constraint]
+    presented = decision.scheme
+    if presented is None:  # nothing was, or it cannot be told: the same for all
+        return tuple(_challenge(scheme, decision, api, judged=True) for scheme in offered)
+    if presented == "dpop" and not api.dpop_algorithms:
+        presented = "bearer"  # to this API a scheme like any other that it does not know
+    first = _challenge(presented, decision, api, judged=True)
+    if decision.row in _VERIFIED:
+        return (first,)
+    others = (scheme for scheme in offered if scheme != presented)
+    return (first, *(_challenge(scheme, decision, api, judged=False) for scheme in others))
+
+
+def _challenge(scheme: Scheme, decision: Decision, api: Api, *, judged: bool) -> str:
+    """Build the challenge of a scheme; not `judged`: without what became of the credentials."""
+    shown = told(decision) if judged else NO_REQUIREMENT
     dialect = _insufficient_claims(decision, shown.acr_values)
     # RFC 6750 §3.1: without credentials no error code and no other error information.
-    bare = decision.row is Row.NO_CREDENTIALS
+    bare = not judged or decision.row is Row.NO_CREDENTIALS
     return build_challenge(
-        "Bearer",
+        "DPoP" if scheme == "dpop" else "Bearer",
         realm=api.realm,
         error=None if bare else "insufficient_claims" if dialect else decision.error,
         error_description=None if bare else decision.description,
@@ -79,6 +114,7 @@ def challenge_of(decision: Decision) -> str | None:
         max_age=shown.max_age,
         scope=shown.scopes,
         resource_metadata=None if api.resource is None else metadata_url(api.resource),
+        algs=api.dpop_algorithms if scheme == "dpop" else (),
         claims=dialect,
     )
 

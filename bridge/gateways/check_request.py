@@ -44,6 +44,9 @@ class CheckRequest(NamedTuple):
         preflight: The request is a CORS preflight: `OPTIONS` with `Origin` and
             `Access-Control-Request-Method` (Fetch §3.2.2).
         request_id: `x-request-id` for the log, where it is a short plain token; else None.
+        dpop: Every value of `DPoP` (RFC 9449 §4.1).
+        client_certificate: SHA-256 of the certificate of the client's TLS connection, lower-case
+            hex; None: the gateway says nothing of one, empty: what it says is malformed.
         fault: Why the request could not even be read; then it is malformed, whatever else is here.
     """
 
@@ -56,11 +59,18 @@ class CheckRequest(NamedTuple):
     cross_origin: bool = False
     preflight: bool = False
     request_id: str | None = None
+    dpop: Sequence[str] = ()
+    client_certificate: str | None = None
     fault: RequestError | None = None
 
 
 def check_request(
-    gateway: str, method: str, hosts: Sequence[str], target: str, headers: Headers
+    gateway: str,
+    method: str,
+    hosts: Sequence[str],
+    target: str,
+    headers: Headers,
+    client_certificate: str | None = None,
 ) -> CheckRequest:
     """Collect from a request's headers what a check looks at; nothing else is ever read."""
     overrides: list[str] = []
@@ -76,7 +86,17 @@ def check_request(
     request_id = ids[0] if ids and _REQUEST_ID.fullmatch(ids[0]) else None
     credentials = headers.getall("authorization", ())
     return CheckRequest(
-        gateway, method, hosts, target, credentials, overrides, cross_origin, preflight, request_id
+        gateway,
+        method,
+        hosts,
+        target,
+        credentials,
+        overrides,
+        cross_origin,
+        preflight,
+        request_id,
+        headers.getall("dpop", ()),
+        client_certificate,
     )
 
 

@@ -11,22 +11,28 @@ from functools import lru_cache
 from bridge.decision.decide import Decision
 from bridge.decision.response import Response, denial_response, upstream_headers
 from bridge.gateways.check_request import CheckRequest, Headers, check_request
+from bridge.gateways.client_certificate import read_xfcc
 from bridge.tokens.identity import UpstreamHeaders
 
 PREFIX = "/envoy/"
 _HEADERS_TO_REMOVE = "x-envoy-auth-headers-to-remove"
 
 
-def read_request(method: str, raw_target: str, headers: Headers) -> CheckRequest:
+def read_request(
+    method: str, raw_target: str, headers: Headers, *, trust_xfcc: bool = False
+) -> CheckRequest:
     """Read Envoy's question.
 
     Args:
         method: Of Envoy's request, which is the original one's.
         raw_target: Request target of Envoy's request, byte for byte; starts with `PREFIX`.
         headers: Of Envoy's request: what `allowed_headers` lets through.
+        trust_xfcc: Envoy itself wrote the end of `x-forwarded-client-cert`.
     """
     hosts = headers.getall("host", ())
-    return check_request("envoy", method, hosts, raw_target[len(PREFIX) - 1 :], headers)
+    certificate = read_xfcc(headers.getall("x-forwarded-client-cert", ())) if trust_xfcc else None
+    target = raw_target[len(PREFIX) - 1 :]
+    return check_request("envoy", method, hosts, target, headers, certificate)
 
 
 def reply(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) -> Response:

@@ -82,12 +82,15 @@ def read_question(raw: bytes) -> CheckRequest:
     for name, value in zip(_STRING_MEMBERS, strings, strict=True):
         if not isinstance(value, str):
             raise QuestionError(f"/{name}", "must be a string")
+    certificate = None
     if _CERTIFICATE in question:
         certificate = question[_CERTIFICATE]
         if not isinstance(certificate, str) or not _SHA256_HEX.fullmatch(certificate):
             raise QuestionError(f"/{_CERTIFICATE}", "must be 64 hexadecimal digits")
+        certificate = certificate.lower()
     method, _, host, path = strings
-    return check_request("native", method, (host,), path, _read_headers(headers))
+    read = _read_headers(headers)
+    return check_request("native", method, (host,), path, read, certificate)
 
 
 def _read_headers(headers: Any) -> _JsonHeaders:

@@ -47,4 +47,12 @@ def reply(decision: Decision, request: CheckRequest, nobody: UpstreamHeaders) ->
     )
     told = ((STATUS_HEADER, str(denial.status)), (BODY_HEADER, denial.body))
     status = denial.status if denial.status in _AS_THEY_ARE else 403
-    return replace(denial, status=status, headers=(*denial.headers, *told))
+    return replace(denial, status=status, headers=(*_one_challenge(denial.headers), *told))
+
+
+def _one_challenge(headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    """Join the challenges, of which nginx before 1.23 relays only the first line."""
+    challenges = [value for name, value in headers if name == "www-authenticate"]
+    others = (header for header in headers if header[0] != "www-authenticate")
+    joined = (("www-authenticate", ", ".join(challenges)),) if challenges else ()
+    return (*joined, *others)

@@ -51,6 +51,9 @@ class Api:
         audiences: Accepted `aud` values; None: those of the token's issuer.
         realm: The `realm` of its challenges (RFC 9110 §11.5).
         resource: RFC 9728 resource identifier, or None.
+        sender_constraint: What tokens must be bound to; see `tokens.confirmation`.
+        origin: Scheme, host and port as its clients know them, normalised; None: unknown.
+        dpop_algorithms: Of the DPoP proofs that it takes; empty: it takes none.
         machine_tokens: What a token gets that no user stands behind and that does not meet acr or
             max_age: the `challenge` all the same, or `forbid`.
     """
@@ -69,6 +72,9 @@ class Api:
     hint_requirements: bool = False
     machine_tokens: Literal["challenge", "forbid"] = "challenge"
     path: PathRules = STRICT_PATH_RULES
+    sender_constraint: Literal["none", "any", "dpop", "mtls", "required"] = "none"
+    origin: str | None = None
+    dpop_algorithms: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

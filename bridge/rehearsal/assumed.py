@@ -7,7 +7,10 @@ from typing import Any
 
 from bridge.config.settings import Config
 from bridge.errors import TokenError
+from bridge.gateways.check_request import CheckRequest
+from bridge.policy.operations import Api
 from bridge.tokens.access_token import AccessToken, access_token, is_number
+from bridge.tokens.confirmation import check_binding
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import check_audience, check_claims
@@ -73,6 +76,27 @@ class AssumedVerifier:
         if is_number(auth_age):
             claims = _with(claims, settings.claims.auth_time[0], now - auth_age)
         return claims
+
+
+class AssumedBinding:
+    """Takes a token as bound as the API demands, and proven; only where none is taken, refuses."""
+
+    async def check(
+        self,
+        api: Api,
+        credentials: Credentials,
+        token: AccessToken,
+        request: CheckRequest,
+        path: str,
+        now: int,
+    ) -> None:
+        """Check what needs neither proof nor certificate.
+
+        Raises:
+            TokenError: The token is bound, and the API takes no such tokens.
+        """
+        if api.sender_constraint == "none":
+            check_binding("none", credentials.scheme, token.confirmation, None)
 
 
 def _with(claims: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

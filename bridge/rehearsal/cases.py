@@ -16,7 +16,7 @@ from bridge.config.settings import Config
 from bridge.config.yaml_marks import UnreadableYamlError, read_yaml
 from bridge.decision.response import told
 from bridge.errors import ConfigError, Problem
-from bridge.rehearsal.assumed import PLACEHOLDER_TOKEN, AssumedVerifier
+from bridge.rehearsal.assumed import PLACEHOLDER_TOKEN, AssumedBinding, AssumedVerifier
 from bridge.rehearsal.question import QuestionSyntaxError, ask
 from bridge.service.check import Checked, Checker
 
@@ -111,7 +111,7 @@ async def run_case(config: Config, case: CaseSection, now: int) -> Result:
     if case.token is not None:
         headers.append(("authorization", f"Bearer {PLACEHOLDER_TOKEN}"))
     request = ask(case.request.method, case.request.url, headers)
-    checker = Checker(config, AssumedVerifier(config, case.token or {}))
+    checker = Checker(config, AssumedVerifier(config, case.token or {}), AssumedBinding())
     checked = await checker.check(request, now)
     return Result(case.name, tuple(_differences(case.expect, checked)), checked.decision.reason)
 

@@ -6,15 +6,18 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from bridge.decision.decide import Row, find_unmet
+from bridge.decision.decide import Finding, Row, find_unmet
 from bridge.decision.response import denial_response, upstream_headers
-from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.paths import split_target
 from bridge.policy.requirement import Requirement
 from bridge.rehearsal.question import host_of
 from bridge.service.check import Checked
 from bridge.tokens.access_token import AccessToken
+from bridge.tokens.confirmation import BINDING_CHECKS
+from bridge.tokens.credentials import Scheme, presented_scheme
+from bridge.tokens.dpop import PROOF_CHECKS, describe_proof
 from bridge.tokens.identity import UpstreamHeaders
 from bridge.tokens.introspection_answer import INTROSPECTION
 from bridge.tokens.jwt import CHECKS, read_jwt
@@ -36,6 +39,7 @@ _SHOWN_CLAIMS = frozenset(
         "auth_time",
         "scope",
         "scp",
+        "cnf",
     ]
 )
 
@@ -115,7 +119,7 @@ def _steps(
     if decision.row in (Row.PREFLIGHT, Row.PUBLIC):
         yield {"step": "credentials", "outcome": "not_looked_at", "reason": decision.reason}
     if decision.row >= Row.NO_CREDENTIALS:
-        yield from _token_steps(checked, now, issuers, token, assumed)
+        yield from _token_steps(request, checked, now, issuers, token, assumed)
     yield {
         "step": "decision",
         "outcome": decision.outcome,
@@ -160,6 +164,7 @@ def _operation_step(checked: Checked) -> Step:
 
 
 def _token_steps(
+    request: CheckRequest,
     checked: Checked,
     now: int,
     issuers: Sequence[IssuerSettings],
@@ -173,17 +178,70 @@ def _token_steps(
     if isinstance(finding, RequestError):
         yield {"step": "credentials", "outcome": "malformed", "reason": finding.reason}
         return
+    scheme = presented_scheme(request.authorization)
     yield {"step": "credentials", "outcome": "present"}
-    verification = _verification_step(finding, now, token, assumed)
+    if checked.token is None and _is_of_binding(finding):
+        yield _binding_step(request, checked, scheme, assumed=assumed is not None)
+        return
+    verification = _verification_step(checked.token or finding, now, token, assumed)
     iss = verification.get("issuer", verification.get("claims", {}).get("iss"))
     for settings in issuers:
         if settings.issuer == iss:
             yield _issuer_step(settings)
     yield verification
+    if checked.token is not None and (
+        scheme == "dpop" or checked.token.confirmation is not None or _is_of_binding(finding)
+    ):
+        yield _binding_step(request, checked, scheme, assumed=assumed is not None)
     if isinstance(finding, AccessToken):
         operation = checked.decision.operation
         demanded = Requirement() if operation is None else operation.requirement
         yield from _requirement_steps(demanded, finding, now)
+
+
+def _is_of_binding(finding: Finding) -> bool:
+    return isinstance(finding, ReplayStoreError) or (
+        isinstance(finding, TokenError) and finding.check not in CHECKS
+    )
+
+
+def _binding_step(
+    request: CheckRequest, checked: Checked, scheme: Scheme | None, *, assumed: bool
+) -> Step:
+    """Tell what the token is bound to, and how far the request got in proving it."""
+    api, finding, token = checked.decision.api, checked.finding, checked.token
+    bound = None if token is None else token.confirmation
+    checks = [
+        check
+        for check in (*BINDING_CHECKS, *(PROOF_CHECKS if scheme == "dpop" else ()))
+        if check != "certificate" or (bound is not None and bound.x5t_s256 is not None)
+    ]
+    step: Step = {"step": "binding", "outcome": "proven", "scheme": scheme}
+    if api is not None:
+        step |= {"sender_constraint": api.sender_constraint}
+    if bound is not None:
+        step |= {"token_jkt": bound.jkt, "token_x5t#S256": bound.x5t_s256}
+    if isinstance(finding, TokenError):
+        step |= {"outcome": "refused", "reason": finding.reason, "failed_check": finding.check}
+        failed = finding.check
+        checks = checks[: checks.index(failed)] if failed in checks else []
+    elif isinstance(finding, ReplayStoreError):
+        step |= {"outcome": "unknown", "reason": finding.reason}
+        checks.remove("replay")
+    elif scheme == "dpop":
+        checks.remove("replay")
+        step["not_looked_up"] = "whether the proof was used before: explain uses none up"
+    if assumed:
+        step["assumed"] = "the binding is taken as proven"
+        return step
+    step["passed_checks"] = checks
+    if scheme == "dpop" and api is not None:
+        step["expected"] = {
+            "htm": request.method,
+            "htu": f"{api.origin}{split_target(request.target)}",
+        }
+        step["proof"] = describe_proof(request.dpop)
+    return step
 
 
 def _issuer_step(settings: IssuerSettings) -> Step:
@@ -217,7 +275,7 @@ def _introspection(settings: IntrospectionSettings) -> Step:
 
 
 def _verification_step(
-    finding: AccessToken | TokenError | IssuerError,
+    finding: AccessToken | TokenError | IssuerError | ReplayStoreError,
     now: int,
     token: str | None,
     assumed: dict[str, Any] | None,

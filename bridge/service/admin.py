@@ -52,6 +52,8 @@ class Status:
         }
         if unanswered:
             missing["introspection"] = unanswered
+        if self.report.replay_store_needed and self.report.replay_store_error is not None:
+            missing["dpop_replay_store"] = self.report.replay_store_error
         return missing
 
 
@@ -104,6 +106,7 @@ def _readiness(status: Status) -> web.Response:
         "introspection": [
             {"issuer": state.issuer, "error": state.error} for state in status.report.introspection
         ],
+        "dpop_replay_store": {"error": status.report.replay_store_error},
         "config": {
             "loaded_timestamp": status.report.config_loaded_timestamp,
             "refused": bool(status.report.config_problems),

@@ -83,7 +83,10 @@ class AuthzHandler:
         return web.Response(status=404, headers=(_SERVER,))
 
     async def _answer_envoy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
-        question = envoy.read_request(request.method, target, request.headers)
+        trust_xfcc = self._runtime.checker.config.trust_xfcc
+        question = envoy.read_request(
+            request.method, target, request.headers, trust_xfcc=trust_xfcc
+        )
         decision = await self._decide(question)
         reply = envoy.reply(decision, question, self._runtime.checker.nobody)
         return Reply(reply)

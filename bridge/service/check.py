@@ -15,16 +15,21 @@ from bridge.decision.decide import (
     decide_without_token,
 )
 from bridge.decision.resource_metadata import MetadataIndex
-from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.policy.matching import PolicyIndex
 from bridge.policy.methods import read_method
 from bridge.policy.operations import Api
 from bridge.policy.paths import split_target
+from bridge.service.binding import Binding
 from bridge.tokens.access_token import AccessToken
-from bridge.tokens.credentials import Credentials, read_credentials
+from bridge.tokens.confirmation import require_scheme
+from bridge.tokens.credentials import Credentials, presented_scheme, read_credentials
+from bridge.tokens.dpop import require_one_proof
 from bridge.tokens.identity import IdentityHeaders
+
+_TAKES_UNBOUND = frozenset({"none", "any"})
 
 
 class Verifier(Protocol):
@@ -54,12 +59,14 @@ class Checked(NamedTuple):
 
     Attributes:
         finding: What became of the credentials; None where none were sent or looked at.
+        token: The verified token, also where its binding did not hold.
         template: The path template by which the operation was found.
     """
 
     decision: Decision
     finding: Finding = None
     template: str | None = None
+    token: AccessToken | None = None
 
 
 class Checker:
@@ -68,15 +75,17 @@ class Checker:
     Args:
         config: What to decide by.
         verifier: Verifies tokens by the same configuration.
+        binding: Checks what they are bound to.
     """
 
-    def __init__(self, config: Config, verifier: Verifier) -> None:
+    def __init__(self, config: Config, verifier: Verifier, binding: Binding) -> None:
         self.config = config
         self.nobody = IdentityHeaders(config.upstream_headers).nobody
         self._policy = config.policy
         self.metadata = MetadataIndex(config.policy.apis)
         self._index = PolicyIndex(config.policy)
         self._verifier = verifier
+        self._binding = binding
 
     async def check(self, request: CheckRequest, now: int) -> Checked:
         """Decide about one request.
@@ -101,12 +110,29 @@ class Checker:
         if decision is not None:
             return Checked(decision, template=template)
         finding: Finding = None
+        token: AccessToken | None = None
+        credentials: Credentials | None = None
         try:
             credentials = read_credentials(request.authorization)
             if credentials is not None:
+                if credentials.scheme != "bearer":
+                    require_scheme(api.sender_constraint, credentials.scheme)
+                    require_one_proof(request.dpop)
                 asked = (credentials, api.issuers, api.audiences, now)
-                finding = self._verifier.find(*asked) or await self._verifier.verify(*asked)
-        except (RequestError, TokenError, IssuerError) as fault:
+                token = self._verifier.find(*asked) or await self._verifier.verify(*asked)
+                # A plain bearer token where none is demanded to be more: the common case.
+                if (
+                    token.confirmation is not None
+                    or credentials.scheme != "bearer"
+                    or api.sender_constraint not in _TAKES_UNBOUND
+                ):
+                    await self._binding.check(api, credentials, token, request, path, now)
+                finding = token
+        except (RequestError, TokenError, IssuerError, ReplayStoreError) as fault:
             finding = fault
+        scheme = (
+            presented_scheme(request.authorization) if credentials is None else credentials.scheme
+        )
         status = self.config.unavailable_status
-        return Checked(decide_on_token(api, operation, finding, now, status), finding, template)
+        decision = decide_on_token(api, operation, finding, now, status, scheme)
+        return Checked(decision, finding, template, token)

@@ -30,6 +30,8 @@ EVENTS = {
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
     "introspection_failed": "an issuer gave no proper answer about a token; once for each reason",
     "introspection_recovered": "it does again",
+    "replay_store_failed": "Redis does not answer: `on_error` says what becomes of DPoP proofs",
+    "replay_store_recovered": "it does again",
     "service_started": "the listeners are open",
     "drain_started": "SIGTERM or SIGINT: no new connections, requests in hand are finished",
     "service_stopped": "the end",

@@ -24,12 +24,16 @@ METRICS = {
     "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
     "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
     "stepup_introspections_total": "Calls to issuers' introspection endpoints.",
+    "stepup_dpop_proofs_total": "DPoP proofs looked up among the used ones.",
+    "stepup_dpop_proofs_remembered": "Used DPoP proofs held in memory, all workers.",
+    "stepup_dpop_replay_store_up": "1 while Redis answers, or none is needed; else 0.",
     "stepup_config_loads_total": "Loads of the configuration.",
     "stepup_config_loaded_timestamp_seconds": "When the configuration in force was loaded; the "
     "oldest of all workers.",
 }
 """Every metric with its help text, for the documentation."""
 
+PROOF_OUTCOMES = ("fresh", "replayed", "forgotten", "full", "error")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CHECK_LABELS = ("gateway", "api", "operation", "decision", "error")
 
@@ -62,6 +66,12 @@ class _Report(Collector):
         yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
         calls = report.introspections.items()
         yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
+        proofs = [((outcome,), report.dpop_proofs[outcome]) for outcome in PROOF_OUTCOMES]
+        yield _counter("stepup_dpop_proofs_total", ("outcome",), proofs)
+        remembered = [((), report.dpop_proofs_remembered)]
+        yield _gauge("stepup_dpop_proofs_remembered", (), remembered)
+        is_up = float(report.replay_store_error is None)
+        yield _gauge("stepup_dpop_replay_store_up", (), [((), is_up)])
         loads = [((outcome,), report.config_loads[outcome]) for outcome in ("ok", "refused")]
         yield _counter("stepup_config_loads_total", ("outcome",), loads)
         loaded = [((), report.config_loaded_timestamp)]

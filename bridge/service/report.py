@@ -63,6 +63,9 @@ class Report:
         check_seconds: By gateway.
         key_set_fetches: By issuer and outcome.
         introspections: By issuer and outcome.
+        dpop_proofs: By outcome.
+        replay_store_error: Why Redis cannot tell used proofs; None: it can, or none is needed.
+        replay_store_needed: While it cannot, proofs are refused.
         config_loads: By outcome.
         config_loaded_timestamp: Epoch seconds of the load in force.
         config_problems: Of the last load, where it was refused.
@@ -77,6 +80,10 @@ class Report:
     key_sets: list[KeySetState] = field(default_factory=list)
     introspections: Counter[Labels] = field(default_factory=Counter)
     introspection: list[IntrospectionState] = field(default_factory=list)
+    dpop_proofs: Counter[str] = field(default_factory=Counter)
+    dpop_proofs_remembered: int = 0
+    replay_store_error: str | None = None
+    replay_store_needed: bool = True
     config_loads: Counter[str] = field(default_factory=Counter)
     config_loaded_timestamp: float = 0.0
     config_problems: list[str] = field(default_factory=list)
@@ -103,7 +110,8 @@ class Report:
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
         document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
-        document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
+        document["dpop_proofs"] = dict(self.dpop_proofs)  # asdict rebuilds a Counter wrongly
+        document["config_loads"] = dict(self.config_loads)
         return json.dumps(document).encode() + b"\n"
 
     @classmethod
@@ -114,6 +122,7 @@ class Report:
         document["key_set_fetches"] = _counter(document["key_set_fetches"])
         document["introspections"] = _counter(document["introspections"])
         document["introspection"] = [IntrospectionState(**s) for s in document["introspection"]]
+        document["dpop_proofs"] = Counter(document["dpop_proofs"])
         document["config_loads"] = Counter(document["config_loads"])
         document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
         document["check_seconds"] = {
@@ -142,6 +151,10 @@ def merge(reports: Iterable[Report]) -> Report:
         total.token_cache_entries += report.token_cache_entries
         total.key_set_fetches.update(report.key_set_fetches)
         total.introspections.update(report.introspections)
+        total.dpop_proofs.update(report.dpop_proofs)
+        total.dpop_proofs_remembered += report.dpop_proofs_remembered
+        total.replay_store_error = total.replay_store_error or report.replay_store_error
+        total.replay_store_needed = total.replay_store_needed and report.replay_store_needed
         total.config_loads |= report.config_loads
         if report.config_loaded_timestamp and (
             not total.config_loaded_timestamp
@@ -168,6 +181,7 @@ def counters_of(report: Report) -> Report:
         token_cache_misses=report.token_cache_misses,
         key_set_fetches=report.key_set_fetches,
         introspections=report.introspections,
+        dpop_proofs=report.dpop_proofs,
         config_loads=report.config_loads,
     )
 

@@ -12,18 +12,23 @@ from typing import Any, Self
 from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import ConfigError
+from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
+from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import IntrospectionState, KeySetState, Report
+from bridge.service.start import Start
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.introspection import Introspection, IntrospectionReport
 from bridge.tokens.keys import FetchReport, KeySet, KeySource
+from bridge.tokens.nonce import Nonces
 from bridge.tokens.settings import IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
 
 _POLL_SECONDS = 0.5
 _DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
+_UNSHARED = "dpop.replay needs a Redis until the restart: several workers are running"
 _SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
 
 
@@ -33,14 +38,25 @@ class Runtime:
     Args:
         config: A good configuration to begin with.
         log: Where events go.
+        start: What this process shares with others; None: there are none.
+        proofs: Where used DPoP proofs are remembered; None: as the configuration says.
     """
 
-    def __init__(self, config: Config, log: Any) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Any,
+        start: Start | None = None,
+        proofs: UsedProofs | None = None,
+    ) -> None:
         self.tally = Report()
         self.checker: Checker
         self._config = config
         self._started_with = config
         self._log = log
+        self._start = Start() if start is None else start
+        self._own_proofs = ProofMemory(int(time.time()), log)
+        self._proofs = self._own_proofs if proofs is None else proofs
         self._fetcher = Fetcher()
         self._issuers: dict[str, Issuer] = {}
         self._verifier: TokenVerifier | None = None
@@ -69,6 +85,7 @@ class Runtime:
             await keys.stop()
         for introspection in _introspections(self._issuers):
             await introspection.stop(finish=False)
+        await self._own_proofs.stop()
         await self._fetcher.__aexit__(kind, error, traceback)
 
     def report(self) -> Report:
@@ -79,6 +96,10 @@ class Runtime:
             report.token_cache_hits += hits
             report.token_cache_misses += misses
         report.token_cache_entries = len(self._cache)
+        report.dpop_proofs = self._own_proofs.outcomes
+        report.dpop_proofs_remembered = len(self._own_proofs)
+        report.replay_store_error = self._own_proofs.error
+        report.replay_store_needed = self._own_proofs.on_error == "refuse"
         report.key_sets = [
             KeySetState(keys.source.issuer, len(keys.keys), keys.error, keys.age_seconds)
             for keys in _keys(self._issuers)
@@ -124,6 +145,9 @@ class Runtime:
             self._watch_files((*self._config.files, *error.files))  # a missing one may come yet
             return
         self._watch_files(config.files)
+        if self._start.processes > 1 and takes_dpop(config) and config.dpop.redis_url is None:
+            self._refuse([f"{config.file}: {_UNSHARED}"])
+            return
         for setting in _SET_AT_START:
             if getattr(config, setting) != getattr(self._started_with, setting):
                 self._log.warning("config_needs_restart", setting=setting)
@@ -145,11 +169,51 @@ class Runtime:
         """Prepare everything, then put it into force between two checks."""
         identity = IdentityHeaders(config.upstream_headers)
         same_identity = config.upstream_headers == self._config.upstream_headers
+        issuers, first_fetches = self._prepare_issuers(config, identity, keep=same_identity)
+        if first_fetches and self._issuers:  # at the start /readyz waits instead
+            await asyncio.wait(first_fetches, timeout=max(i.timeout for i in config.issuers))
+        if config.token_cache != self._config.token_cache or self._verifier is None:
+            limits = config.token_cache
+            self._cache = TokenCache(limits.max_entries, limits.ttl)
+        retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
+        retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
+        if self._verifier is not None:
+            self.report()  # takes the old verifier's counts
+        verifier = TokenVerifier(issuers, self._cache)
+        if self._proofs is self._own_proofs:
+            await self._own_proofs.take_over(config)
+        nonces = None
+        if config.dpop.nonce == "required":
+            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
+        binding = SenderBinding(config.dpop, nonces, self._proofs)
+        checker = Checker(config, verifier, binding)
+        self._verifier, self._issuers, self._config = verifier, issuers, config
+        self.checker = checker
+        self.tally.config_loads["ok"] += 1
+        self.tally.config_loaded_timestamp = time.time()
+        self.tally.config_problems = []
+        self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
+        for keys in retired_keys:
+            await keys.stop()
+        for introspection in retired_introspections:
+            await introspection.stop(finish=True)
+
+    def _prepare_issuers(
+        self, config: Config, identity: IdentityHeaders, *, keep: bool
+    ) -> tuple[dict[str, Issuer], list[asyncio.Task[None]]]:
+        """Make each issuer's state, of what can be kept of the one in force.
+
+        Args:
+            keep: States of issuers that have not changed may be kept whole.
+
+        Returns:
+            The states, and the first fetches of new key sets.
+        """
         issuers: dict[str, Issuer] = {}
         first_fetches = []
         for settings in config.issuers:
             old = self._issuers.get(settings.issuer)
-            if old is not None and old.settings == settings and same_identity:
+            if old is not None and old.settings == settings and keep:
                 issuers[settings.issuer] = old
                 continue
             source = _key_source(settings)
@@ -165,27 +229,7 @@ class Runtime:
             elif introspection is None or introspection.settings != settings:
                 introspection = Introspection(settings, self._count_introspection)
             issuers[settings.issuer] = Issuer(settings, keys, identity, introspection)
-        if first_fetches and self._issuers:  # at the start /readyz waits instead
-            await asyncio.wait(first_fetches, timeout=max(i.timeout for i in config.issuers))
-        if config.token_cache != self._config.token_cache or self._verifier is None:
-            limits = config.token_cache
-            self._cache = TokenCache(limits.max_entries, limits.ttl)
-        retired_keys = _keys(self._issuers) - _keys(issuers)
-        retired_introspections = _introspections(self._issuers) - _introspections(issuers)
-        if self._verifier is not None:
-            self.report()  # takes the old verifier's counts
-        verifier = TokenVerifier(issuers, self._cache)
-        checker = Checker(config, verifier)
-        self._verifier, self._issuers, self._config = verifier, issuers, config
-        self.checker = checker
-        self.tally.config_loads["ok"] += 1
-        self.tally.config_loaded_timestamp = time.time()
-        self.tally.config_problems = []
-        self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
-        for keys in retired_keys:
-            await keys.stop()
-        for introspection in retired_introspections:
-            await introspection.stop(finish=True)
+        return issuers, first_fetches
 
     def _count_fetch(self, fetch: FetchReport) -> None:
         outcome = "ok" if fetch.error is None else "error"
@@ -210,12 +254,12 @@ class Runtime:
             self._log.warning("introspection_failed", issuer=call.issuer, reason=call.error)
 
 
-def _keys(issuers: dict[str, Issuer]) -> set[KeySet]:
-    return {issuer.keys for issuer in issuers.values() if issuer.keys is not None}
+def _keys(issuers: dict[str, Issuer]) -> list[KeySet]:
+    return [issuer.keys for issuer in issuers.values() if issuer.keys is not None]
 
 
-def _introspections(issuers: dict[str, Issuer]) -> set[Introspection]:
-    return {each.introspection for each in issuers.values() if each.introspection is not None}
+def _introspections(issuers: dict[str, Issuer]) -> list[Introspection]:
+    return [each.introspection for each in issuers.values() if each.introspection is not None]
 
 
 def _key_source(settings: IssuerSettings) -> KeySource:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bridge.service.report import Report, counters_of, merge
+from bridge.service.start import Start
 
 _REPORT_TIMEOUT_SECONDS = 2.0
 _SILENT_SECONDS = 10.0  # without an answer, before a worker is killed
@@ -62,6 +63,7 @@ class Supervisor:
         self._listener = listener
         self._drain_timeout = drain_timeout
         self._log = log
+        self._start = Start(count)
         self._workers: dict[int, _Worker] = {}
         self._past = Report()  # counters of workers that have died
         self._keepers: list[asyncio.Task[None]] = []
@@ -147,6 +149,8 @@ class Supervisor:
         )
         theirs.close()
         reader, writer = await asyncio.open_unix_connection(sock=ours, limit=_REPORT_LIMIT_BYTES)
+        with contextlib.suppress(OSError):  # it may have ended already
+            writer.write(self._start.to_line())
         worker = _Worker(process, reader, writer, Report())
         self._workers[slot] = worker
         try:

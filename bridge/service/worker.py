@@ -23,18 +23,24 @@ from bridge.service.authz import AuthzHandler, describe
 from bridge.service.log import CheckLog, open_log
 from bridge.service.output import flush_or_discard, open_closed_streams
 from bridge.service.runtime import Runtime
+from bridge.service.start import Start
 
 
 @contextlib.asynccontextmanager
-async def answering(config: Config, listener: socket.socket, log: Any) -> AsyncIterator[Runtime]:
+async def answering(
+    config: Config, listener: socket.socket, log: Any, start: Start | None = None
+) -> AsyncIterator[Runtime]:
     """Answer checks on a listening socket; at the end, finish the requests in hand.
+
+    Args:
+        start: What this process shares with others; None: there are none.
 
     Yields:
         The runtime, for its report and for reloads.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
-    async with Runtime(config, log) as runtime:
+    async with Runtime(config, log, start) as runtime:
         server = AuthzHandler(runtime, log, CheckLog(config.log, log)).server()
         # aiohttp takes 0 for "no limit"
         runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout or 0.01)
@@ -58,9 +64,10 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
     loop = asyncio.get_running_loop()
     for ignored in (signal.SIGINT, signal.SIGTERM):  # the supervisor ends us by closing `control`
         loop.add_signal_handler(ignored, lambda: None)
-    async with answering(config, listener, log) as runtime:
+    reader, writer = await asyncio.open_unix_connection(sock=control)
+    start = Start.from_line(await reader.readline())
+    async with answering(config, listener, log, start) as runtime:
         loop.add_signal_handler(signal.SIGHUP, runtime.want_reload)
-        reader, writer = await asyncio.open_unix_connection(sock=control)
         try:
             while order := await reader.readline():
                 if order == b"reload\n":

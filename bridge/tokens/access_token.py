@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.tokens.confirmation import Confirmation, read_confirmation
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
 from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimPath, IssuerSettings
 
@@ -33,6 +34,7 @@ class AccessToken:
         acr_names: What its issuer calls the policy's acr values.
         insufficient_claims: Its client is told in Microsoft Entra's dialect too.
         introspected: The issuer was asked about it (RFC 7662).
+        confirmation: What it is bound to, to be proven at every request; None: nothing.
     """
 
     iss: str
@@ -48,6 +50,7 @@ class AccessToken:
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
     introspected: bool = False
+    confirmation: Confirmation | None = None
 
 
 def access_token(
@@ -65,20 +68,26 @@ def access_token(
 
     Does not check: anything. Signature, times and issuer are checked before.
     """
-    said: Claims = {} if answer is None else answer
     names = settings.claims
-    acr, auth_time, scope, client_id = (
-        find_claim(said, alternatives, find_claim(claims, alternatives))
-        for alternatives in (names.acr, names.auth_time, names.scope, names.client_id)
-    )
-    exp = min(claims.get("exp", math.inf), said.get("exp", math.inf))
-    claims = {**claims, **said}
+    acr = find_claim(claims, names.acr)
+    auth_time = find_claim(claims, names.auth_time)
+    scope = find_claim(claims, names.scope)
+    client_id = find_claim(claims, names.client_id)
+    exp = claims.get("exp", math.inf)
+    if answer is not None:
+        acr = find_claim(answer, names.acr, acr)
+        auth_time = find_claim(answer, names.auth_time, auth_time)
+        scope = find_claim(answer, names.scope, scope)
+        client_id = find_claim(answer, names.client_id, client_id)
+        exp = min(exp, answer.get("exp", math.inf))
+        claims = {**claims, **answer}
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
     shown = {**claims, "acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
     if client_id is None:
         client_id = claims.get("azp")
+    confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
@@ -93,6 +102,7 @@ def access_token(
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
         introspected=answer is not None,
+        confirmation=confirmation,
     )
 
 

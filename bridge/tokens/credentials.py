@@ -13,15 +13,18 @@ MAX_TOKEN_BYTES = 16 * 1024
 _B64TOKEN_BYTES = (string.ascii_letters + string.digits + "-._~+/").encode()
 
 
+Scheme = Literal["bearer", "dpop"]
+
+
 class Credentials(NamedTuple):
     """An access token as it was presented, unverified.
 
     Attributes:
         scheme: Authentication scheme, lower case.
-        token: The string after the scheme; for `bearer` a b64token of at most 16 KiB.
+        token: The string after the scheme, a b64token of at most 16 KiB.
     """
 
-    scheme: Literal["bearer", "dpop"]
+    scheme: Scheme
     token: str
 
     def __repr__(self) -> str:  # a token must not slip into a log line or a traceback
@@ -40,7 +43,7 @@ def read_credentials(values: Sequence[str]) -> Credentials | None:
     Raises:
         RequestError: Two values, a comma (gateways join lines with commas), or no b64token.
 
-    Spec: RFC 6750 §2.1, RFC 9110 §11.4; a scheme is case-insensitive (RFC 9110 §11.1).
+    Spec: RFC 6750 §2.1, RFC 9449 §7.1, RFC 9110 §11.4; a scheme is case-insensitive (§11.1).
     """
     if not values:
         return None
@@ -56,7 +59,22 @@ def read_credentials(values: Sequence[str]) -> Credentials | None:
                 raise RequestError("bearer_token_malformed", "The Bearer token is malformed")
             return Credentials("bearer", token)
         case "dpop":
+            if not _is_b64token(token):
+                raise RequestError("dpop_token_malformed", "The DPoP token is malformed")
             return Credentials("dpop", token)
+        case _:
+            return None
+
+
+def presented_scheme(values: Sequence[str]) -> Scheme | None:
+    """Tell by which scheme malformed credentials were presented; None: that is ambiguous."""
+    if len(values) != 1 or "," in values[0]:
+        return None
+    match values[0].strip(" \t").partition(" ")[0].lower():
+        case "bearer":
+            return "bearer"
+        case "dpop":
+            return "dpop"
         case _:
             return None
 

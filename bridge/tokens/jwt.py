@@ -15,6 +15,7 @@ from typing import Any
 from bridge.errors import TokenError
 from bridge.tokens import json_strict
 from bridge.tokens.access_token import Claims, is_number
+from bridge.tokens.confirmation import read_confirmation
 from bridge.tokens.jwk import VerificationKey
 from bridge.tokens.settings import IssuerSettings
 
@@ -44,7 +45,7 @@ _ACCESS_TOKEN_TYPE = "at+jwt"
 _LENIENT_TYPES = frozenset({_ACCESS_TOKEN_TYPE, "jwt", None})
 
 # BASE64URL(header) "." BASE64URL(payload) "." BASE64URL(signature), RFC 7515 §7.1
-_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 # The last character of a canonical encoding has no stray bits (RFC 4648 §3.5).
 _CANONICAL_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
@@ -84,7 +85,7 @@ def read_jwt(token: str) -> UnverifiedJwt | None:
     Raises:
         TokenError: A JWT, but not a well-formed one.
     """
-    match = _COMPACT.fullmatch(token)
+    match = COMPACT.fullmatch(token)
     if match is None:
         return None
     encoded_header, encoded_claims, encoded_signature = match.groups()
@@ -95,8 +96,8 @@ def read_jwt(token: str) -> UnverifiedJwt | None:
     if header is None:
         return None
     try:
-        claims = json_strict.loads(_decode(encoded_claims))
-        signature = _decode(encoded_signature)
+        claims = json_strict.loads(decode_base64url(encoded_claims))
+        signature = decode_base64url(encoded_signature)
     except ValueError:
         raise _malformed() from None
     if not isinstance(claims, dict):
@@ -108,7 +109,7 @@ def read_jwt(token: str) -> UnverifiedJwt | None:
 def _read_header(encoded: str) -> Header | None:
     """Read a header; None: no JSON object."""
     try:
-        header = json_strict.loads(_decode(encoded))
+        header = json_strict.loads(decode_base64url(encoded))
     except ValueError:
         if _is_object_at_least(encoded):
             raise _malformed() from None
@@ -139,7 +140,7 @@ def _is_object_at_least(encoded: str) -> bool:
     return raw.lstrip(b" \t\r\n").startswith(b"{")
 
 
-def _decode(encoded: str) -> bytes:
+def decode_base64url(encoded: str) -> bytes:
     """Decode base64url strictly: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5)."""
     raw = encoded.encode("ascii")
     remainder = len(raw) % 4
@@ -195,9 +196,10 @@ def check_claims(
         The token's audiences.
 
     Raises:
-        TokenError: Expired, not yet valid, malformed, an ID token, or bound to what is not checked.
+        TokenError: Expired, not yet valid, malformed, an ID token, or bound to what is not known.
 
-    Does not check: `iss` (it chose the settings), whether the API takes the audience.
+    Does not check: `iss` (it chose the settings), whether the API takes the audience, whether the
+    client has what the token is bound to (`tokens.confirmation`).
     Spec: RFC 7519 §4.1, RFC 9068 §2.2 and §4, RFC 9449 §7.2, RFC 8705 §3.
     """
     leeway = settings.leeway
@@ -216,7 +218,7 @@ def check_claims(
     if settings.token_type == "strict" and any(name not in claims for name in REQUIRED_CLAIMS):
         raise TokenError("required_claims", "token_lacks_required_claims")
     if "cnf" in claims:
-        raise TokenError("cnf", "token_binding_not_supported")
+        read_confirmation(claims["cnf"])
     return _audiences(claims.get("aud"))
 
 

@@ -98,8 +98,6 @@ class TokenVerifier:
         Raises:
             TokenError: A good token, but not for this API.
         """
-        if credentials.scheme != "bearer":
-            return None
         digest = _digest(credentials)
         entry = self._cache.find(digest, now)
         if entry is None:
@@ -151,8 +149,6 @@ class TokenVerifier:
         Waits for the network only for a kid that is not known, and for introspection.
         """
         self._misses += 1
-        if credentials.scheme != "bearer":
-            raise TokenError("cnf", "dpop_not_supported")
         jwt = read_jwt(credentials.token)
         if jwt is None:
             return await self._verify_opaque(credentials, issuers, audiences, now)

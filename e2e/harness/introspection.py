@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
-from e2e.harness.http1 import read_head
+from e2e.harness.http1 import read_exactly, read_head
 from e2e.harness.issuer import Behaviour, Issuer, send
 from e2e.harness.tokens import TokenSpec, claims_of
 from e2e.harness.upstream import Received, parse_head
@@ -60,32 +60,22 @@ class IntrospectingIssuer(Issuer):
         while (head := read_head(connection, buffer)) is not None:
             request = parse_head(head)
             if request.method == "POST":
-                goes_on = self._introspect(connection, request, _body(connection, buffer, request))
+                (length,) = request.values("content-length")
+                form = read_exactly(connection, buffer, int(length))
+                goes_on = self._introspect(connection, request, form)
             else:
                 self.fetches.append(request.target)
                 goes_on = self.answer(connection, self.behaviour, self._document(request.target))
             if not goes_on:
                 return
 
-    def _introspect(self, connection: socket.socket, request: Received, body: bytes) -> bool:
-        form = parse_qs(body.decode(), strict_parsing=True)
+    def _introspect(self, connection: socket.socket, request: Received, form: bytes) -> bool:
+        members = parse_qs(form.decode(), strict_parsing=True)
         if request.values("authorization") != [f"Basic {self._basic}"]:
             send(connection, 401, b'{"error":"invalid_client"}')
             return True
-        (token,) = form["token"]
+        (token,) = members["token"]
         self.asked.append(token)
         known = self.active.get(token)
         answer = {"active": False} if known is None else {"active": True, **known}
         return self.answer(connection, self.introspection, json.dumps(answer).encode())
-
-
-def _body(connection: socket.socket, buffer: bytearray, request: Received) -> bytes:
-    (length,) = request.values("content-length")
-    while len(buffer) < int(length):
-        received = connection.recv(65_536)
-        if not received:
-            raise ConnectionResetError("the bridge closed in the middle of a question")
-        buffer += received
-    body = bytes(buffer[: int(length)])
-    del buffer[: int(length)]
-    return body

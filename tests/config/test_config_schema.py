@@ -83,6 +83,15 @@ VALUES: dict[str, list[object]] = {
     "upstream_headers": [{}, {"X-A": "a b"}, {"x.y": "z"}, {"te": "a"}, {"": "a"}],
     "token_cache": [{}, {"ttl": "24h", "max_entries": 1}],
     "log": [{}, {"level": "error"}],
+    "client_certificate": ["none", "x-forwarded-client-cert"],
+    "dpop": [
+        {},
+        {"algorithms": ["ES512"], "iat_window": "10m", "leeway": 0, "nonce": "required"},
+        {"replay": {"redis_url": "rediss://a:1/2", "on_error": "allow", "timeout": 60}},
+        {"replay": {"redis_url": "unix:///a"}},
+        {"replay": {"redis_url": "REDIS://a"}},
+        {"nonce_secret_file": "random.yaml", "replay": {"max_entries": 1}},
+    ],
     "assurance_levels": [["a"], ["pwd", "mfa", "~"], ["a", "a"]],
 }
 ISSUER_VALUES: dict[str, list[object]] = {
@@ -110,6 +119,8 @@ API_VALUES: dict[str, list[object]] = {
     "audiences": [["é ü"]],
     "realm": ['"', "a b", "é"],
     "resource": ["https://a", "HTTP://localhost", "http://a"],
+    "external_origin": ["https://a", "HTTPS://A:8443/", "http://127.0.0.1:8080", "http://a"],
+    "sender_constraint": ["none", "any", "dpop", "mtls", "required"],
     "mode": ["monitor"],
     "unmatched": ["require_token"],
     "cors_preflight": ["check"],

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from config_files import VALID, replaced, with_line
+from config_files import VALID, problems_of, replaced, with_line
 
 from bridge.config.load import load_config
 from bridge.config.settings import (
@@ -20,6 +20,7 @@ from bridge.config.settings import (
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import Requirement
+from bridge.tokens.dpop_settings import DpopSettings
 from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
 
 
@@ -85,6 +86,8 @@ apis:
     audiences: [c]
     realm: 'the "bank"'
     resource: https://api.example.com/payments
+    external_origin: https://API.example.com:8443
+    sender_constraint: any
     mode: monitor
     unmatched: require_token
     cors_preflight: check
@@ -104,6 +107,13 @@ apis:
 unmatched_host: allow
 doors: [nginx, forward_auth]
 upstream_headers: {X-User: sub, x-mail: "https://example.com/mail"}
+client_certificate: x-forwarded-client-cert
+dpop:
+  algorithms: [ES512]
+  iat_window: 1m
+  leeway: 0
+  nonce: required
+  replay: {redis_url: "redis://redis/1", on_error: allow, timeout: 2s, max_entries: 7}
 token_cache: {max_entries: 5, ttl: 1h}
 log: {level: debug, format: console}
 """
@@ -120,6 +130,9 @@ log: {level: debug, format: console}
                     audiences=("c",),
                     realm='the "bank"',
                     resource="https://api.example.com/payments",
+                    sender_constraint="any",
+                    origin="https://api.example.com:8443",
+                    dpop_algorithms=("ES512",),
                     mode="monitor",
                     unmatched="require_token",
                     cors_preflight="check",
@@ -169,6 +182,16 @@ log: {level: debug, format: console}
         unavailable_status=403,
         assurance_levels=("pwd", "mfa", "phr"),
         upstream_headers=(("x-user", "sub"), ("x-mail", "https://example.com/mail")),
+        dpop=DpopSettings(
+            algorithms=("ES512",),
+            leeway=0,
+            nonce="required",
+            redis_url="redis://redis/1",
+            on_error="allow",
+            timeout=2,
+            max_entries=7,
+        ),
+        trust_xfcc=True,
         token_cache=TokenCacheSettings(5, 3600),
         log=LogSettings("debug", "console"),
     )
@@ -318,3 +341,73 @@ def test_many_starred_siblings_that_tie_are_reported_once_each(tmp_path: Path) -
         load(tmp_path, VALID + lines)
     assert time.process_time() - started < 2
     assert len(str(refused.value).splitlines()) == 2999
+
+
+def test_sender_constraints_come_with_what_proofs_are_compared_with(tmp_path: Path) -> None:
+    lines = "sender_constraint: required\nexternal_origin: HTTPS://API.Example.com:443/"
+    (api,) = load(tmp_path, with_line("api", lines)).policy.apis
+    assert (api.sender_constraint, api.origin) == ("required", "https://api.example.com")
+    assert api.dpop_algorithms == ("ES256", "EdDSA", "RS256", "PS256")
+
+
+def test_origin_of_proofs_is_the_resources_where_no_other_is_said(tmp_path: Path) -> None:
+    lines = "sender_constraint: dpop\nresource: https://api.example.com:8443/payments"
+    (api,) = load(tmp_path, with_line("api", lines)).policy.apis
+    assert api.origin == "https://api.example.com:8443"
+
+
+@pytest.mark.parametrize("constraint", ["none", "mtls"])
+def test_api_without_dpop_needs_no_origin(tmp_path: Path, constraint: str) -> None:
+    lines = f"sender_constraint: {constraint}"
+    (api,) = load(tmp_path, with_line("api", lines)).policy.apis
+    assert (api.sender_constraint, api.origin, api.dpop_algorithms) == (constraint, None, ())
+
+
+def test_secrets_of_dpop_come_from_files_and_variables(tmp_path: Path) -> None:
+    (tmp_path / "nonce").write_bytes(b"sixteen bytes ok\n")
+    lines = "dpop: {nonce: required, nonce_secret_file: nonce, replay: {redis_url_env: REDIS}}"
+    file = tmp_path / "bridge.yaml"
+    file.write_text(with_line("file", lines))
+    config = load_config(file, environ={"REDIS": "redis://:pass@redis.internal"})
+    assert config.dpop.nonce_secret == b"sixteen bytes ok"
+    assert config.dpop.redis_url == "redis://:pass@redis.internal"
+    assert config.files == (file, tmp_path / "nonce")
+    assert "pass" not in repr(config)
+    assert "sixteen" not in repr(config)
+
+
+def test_secret_that_is_too_short_or_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "nonce").write_bytes(b"fifteen bytes..\n")
+    (tmp_path / "redis").write_bytes(b"\xff")
+    lines = "dpop: {nonce_secret_file: nonce, replay: {redis_url_file: redis}}"
+    assert problems_of(tmp_path, with_line("file", lines)) == [
+        "bridge.yaml:1: dpop.nonce_secret_file: names a secret of less than 16 bytes",
+        "bridge.yaml:1: dpop.replay.redis_url_file: names a secret that is not UTF-8",
+    ]
+    (tmp_path / "nonce").write_bytes(b"n" * (64 * 1024 + 1))
+    assert problems_of(tmp_path, with_line("file", "dpop: {nonce_secret_file: nonce}")) == [
+        "bridge.yaml:1: dpop.nonce_secret_file: names a file that is larger than 64 KiB"
+    ]
+
+
+def test_several_workers_need_a_redis_where_dpop_is_taken(tmp_path: Path) -> None:
+    api = "sender_constraint: any\nexternal_origin: https://api.example.com"
+    several = with_line("api", api).replace("# file\n", "workers: 2\n")
+    assert problems_of(tmp_path, several) == [
+        "bridge.yaml:1: workers: must be 1, or dpop.replay have a Redis,"
+        " while apis[0].sender_constraint accepts DPoP:"
+        " else a proof could be used once in each worker"
+    ]
+    shared = several.replace("workers: 2\n", "workers: 2\ndpop: {replay: {redis_url: redis://a}}\n")
+    assert load(tmp_path, shared).dpop.redis_url == "redis://a"
+    unbound = several.replace("sender_constraint: any", "sender_constraint: mtls")
+    assert load(tmp_path, unbound).workers == 2
+
+
+def test_redis_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bridge.config.checks.find_spec", lambda _: None)
+    lines = "dpop: {replay: {redis_url: redis://a}}"
+    assert problems_of(tmp_path, with_line("file", lines)) == [
+        "bridge.yaml:1: dpop.replay.redis_url:"
+        " needs the extra redis: pip install 'stepup-bridge[redis]'"
+    ]

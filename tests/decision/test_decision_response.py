@@ -20,7 +20,7 @@ from bridge.decision.decide import (
 )
 from bridge.decision.response import (
     Response,
-    challenge_of,
+    challenges_of,
     denial_response,
     told,
     upstream_headers,
@@ -147,7 +147,7 @@ WITHOUT_CHALLENGE = [
 @pytest.mark.parametrize(("decision", "response"), WITHOUT_CHALLENGE)
 def test_denial_without_a_challenge(decision: Decision, response: Response) -> None:
     assert respond(decision) == response
-    assert challenge_of(decision) is None
+    assert challenges_of(decision) == ()
 
 
 STEP_UP_DEMANDS = 'acr_values="urn:example:mfa urn:example:phr", max_age="300"'
@@ -336,13 +336,13 @@ def test_a_challenge_names_what_is_demanded_and_nothing_else(
 
 def test_a_request_to_no_operation_is_challenged_for_any_token() -> None:
     api = replace(PLAIN_API, unmatched="require_token", hint_requirements=True)
-    assert challenge_of(decide_on_token(api, None, None, NOW)) == 'Bearer realm="payments"'
+    assert challenges_of(decide_on_token(api, None, None, NOW)) == ('Bearer realm="payments"',)
 
 
 def test_realm_with_quote_and_backslash_is_escaped() -> None:
     api = replace(PLAIN_API, realm='a "b" \\c')
     operation = replace(PAY, requirement=NO_REQUIREMENT)
-    challenge = challenge_of(decide_on_token(api, operation, None, NOW))
+    (challenge,) = challenges_of(decide_on_token(api, operation, None, NOW))
     assert challenge == r'Bearer realm="a \"b\" \\c"'
 
 

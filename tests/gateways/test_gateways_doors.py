@@ -16,7 +16,7 @@ from bridge.decision.decide import (
     decide_without_token,
 )
 from bridge.decision.response import Response, denial_response
-from bridge.errors import IssuerError, RequestError, TokenError
+from bridge.errors import IssuerError, ProofError, RequestError, TokenError
 from bridge.gateways import forward_auth, nginx
 from bridge.gateways.check_request import CheckRequest, Headers
 from bridge.policy.operations import Api, Operation
@@ -219,3 +219,26 @@ def test_denial_is_the_same_at_every_door(
         (*expected.headers, ("x-stepup-status", str(status)), ("x-stepup-body", expected.body)),
         expected.body,
     )
+
+
+def test_nginx_gets_all_challenges_in_one_line() -> None:
+    """Before 1.23 it relays the first line only."""
+    api = Api(
+        "p",
+        ("https://login.example.com",),
+        (),
+        realm="r",
+        sender_constraint="any",
+        dpop_algorithms=("ES256",),
+    )
+    fault = ProofError("nonce", "dpop_nonce_missing", "n")
+    decision = decide_on_token(api, None, fault, 0, scheme="dpop")
+    request = nginx.read_request(CIMultiDict(ORIGINAL))
+    headers = answer("nginx", decision, request).headers
+    challenges = [value for name, value in headers if name == "www-authenticate"]
+    assert len(challenges) == 1
+    assert challenges[0].startswith('DPoP realm="r", error="use_dpop_nonce"')
+    assert challenges[0].endswith('algs="ES256", Bearer realm="r"')
+    assert dict(headers)["dpop-nonce"] == "n"
+    relayed = answer("forward_auth", decision, request).headers
+    assert [name for name, _ in relayed].count("www-authenticate") == 2

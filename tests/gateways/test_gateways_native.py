@@ -218,7 +218,14 @@ def test_question_is_read_as_it_came() -> None:
             {"path": "/\u2028é"}, REQUEST._replace(target="/\u2028é"), id="path-refused-later"
         ),
         pytest.param(
-            {"client_certificate_sha256": "0aF" + "9" * 61}, REQUEST, id="client-certificate"
+            {"client_certificate_sha256": "0aF" + "9" * 61},
+            REQUEST._replace(client_certificate="0af" + "9" * 61),
+            id="client-certificate",
+        ),
+        pytest.param(
+            {"headers": {"DPoP": ["a"], "dpop": ["b"]}},
+            REQUEST._replace(dpop=["a", "b"]),
+            id="dpop-proofs-in-two-spellings",
         ),
         pytest.param(
             {"headers": {"host": ["evil"], "x-forwarded-host": ["evil"], ":path": ["/x"]}},

@@ -7,7 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bridge.errors import RequestError
-from bridge.tokens.credentials import MAX_TOKEN_BYTES, Credentials, read_credentials
+from bridge.tokens.credentials import (
+    MAX_TOKEN_BYTES,
+    Credentials,
+    presented_scheme,
+    read_credentials,
+)
 
 
 @pytest.mark.parametrize(
@@ -135,3 +140,31 @@ def test_any_values_are_read_or_malformed(values: list[str]) -> None:
     if credentials is not None:
         assert credentials.token in values[0]
         assert credentials.scheme != "bearer" or credentials.token.isascii()
+
+
+@pytest.mark.parametrize(
+    "value", ["DPoP", "DPoP ", "dpop a b", "DPoP \u00e9", "DPoP =", 'DPoP a"b']
+)
+def test_malformed_dpop_token_is_refused(value: str) -> None:
+    with pytest.raises(RequestError) as fault:
+        read_credentials([value])
+    assert fault.value.reason == "dpop_token_malformed"
+
+
+@pytest.mark.parametrize(
+    ("values", "scheme"),
+    [
+        pytest.param([], None, id="none"),
+        pytest.param([""], None, id="empty"),
+        pytest.param(["Basic abc"], None, id="another"),
+        pytest.param(["Bearer a", "DPoP b"], None, id="two-lines"),
+        pytest.param(["DPoP a,Bearer b"], None, id="two-in-one-line"),
+        pytest.param(["DPoP"], "dpop", id="dpop-without-a-token"),
+        pytest.param([" dpop \u00e9"], "dpop", id="dpop-malformed"),
+        pytest.param(["BEARER a b"], "bearer", id="bearer-malformed"),
+    ],
+)
+def test_scheme_of_malformed_credentials_is_told_where_it_is_plain(
+    values: list[str], scheme: str | None
+) -> None:
+    assert presented_scheme(values) == scheme

@@ -683,8 +683,7 @@ async def test_an_issuer_that_hangs_does_not_slow_another_ones_tokens(
     alone = await seconds_of(other.url, first=0)
     beside = await seconds_of(server.url, other.url, first=50)
 
-    assert alone < 1
-    assert beside < 1  # 50 head starts would be 5 s
+    assert beside < 2 * alone + 0.5  # 50 head starts would be 5 s
     assert not any(task.done() for task in waiting)
     for task in waiting:
         task.cancel()

@@ -122,7 +122,7 @@ def test_no_answer_raises_anything_else(body: bytes) -> None:
         pytest.param({"iat": NOW + 6}, "token_issued_in_the_future", id="iat-one-above"),
         pytest.param({"aud": 1}, "token_audience_not_accepted", id="aud-malformed"),
         pytest.param({"aud": None}, "token_audience_not_accepted", id="aud-null"),
-        pytest.param({"cnf": {"jkt": "x"}}, "token_binding_not_supported", id="cnf"),
+        pytest.param({"cnf": {"jkt": "x"}}, "token_binding_malformed", id="cnf"),
         pytest.param({"token_type": "DPoP"}, "token_binding_not_supported", id="dpop-without-cnf"),
         pytest.param({"nonce": "x"}, "token_is_an_id_token", id="nonce"),
         pytest.param({"token_type": "refresh_token"}, "token_is_not_an_access_token", id="refresh"),

@@ -726,8 +726,6 @@ def test_any_token_type_does_not_demand_them(name: str) -> None:
 @pytest.mark.parametrize(
     "cnf",
     [
-        pytest.param({"jkt": "x"}, id="dpop"),
-        pytest.param({"x5t#S256": "x"}, id="mtls"),
         pytest.param({"jwk": {}}, id="key"),
         pytest.param({}, id="empty"),
         pytest.param(None, id="null"),
