@@ -17,11 +17,13 @@ from e2e.harness.upstream import RecordingUpstream
 
 ACCOUNTS = Request("GET", "/payments/accounts")
 ADDRESS = Request("PUT", "/payments/address")
+PROFILE = Request("GET", "/payments/profile")
 TRANSFERS = Request("POST", "/payments/transfers")
 
 SCOPE = "openid accounts:read payments:write"
 
-OPERATIONS = [
+OPERATIONS: list[dict[str, Any]] = [
+    {"name": "profile", "methods": ["GET"], "paths": ["/profile"]},
     {
         "name": "read-accounts",
         "methods": ["GET"],

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from e2e.harness.api import ACCOUNTS, ADDRESS, TRANSFERS, Api, challenge_of
+from e2e.harness.api import ACCOUNTS, ADDRESS, PROFILE, TRANSFERS, Api, challenge_of
 from e2e.harness.browser import Person
 from e2e.harness.oauth import PublicClient, Tokens, step_up_parameters
 from e2e.harness.policy import MFA, PWD
@@ -98,7 +98,7 @@ def test_both_factors_are_asked_of_a_client_that_says_so_at_once(
 def test_id_token_is_no_access_token(api: Api, app: PublicClient, alice: Person) -> None:
     _, tokens = alice.obtain(app)
 
-    assert challenge_of(api.ask(ADDRESS, str(tokens.answer["id_token"]))) == INVALID
+    assert challenge_of(api.ask(PROFILE, str(tokens.answer["id_token"]))) == INVALID
 
 
 def test_acr_falls_back_when_the_level_expires(api: Api, app: PublicClient, alice: Person) -> None:
@@ -166,12 +166,12 @@ def test_withdrawn_key_takes_its_tokens_with_it(
     api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
 ) -> None:
     _, old = alice.obtain(app)
-    assert api.ask(ADDRESS, old).status == 200
+    assert api.ask(PROFILE, old).status == 200
 
     keycloak.withdraw_other_keys(keycloak.add_key())
 
     assert api.ask(ACCOUNTS, silently(alice, app)).status == 200  # fetches
-    assert challenge_of(api.ask(ADDRESS, old)) == INVALID
+    assert challenge_of(api.ask(PROFILE, old)) == INVALID
 
 
 def test_session_that_was_ended_ends_its_tokens_where_every_token_is_introspected(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from bridge.config.schema import json_schema
-from e2e.harness.api import ACCOUNTS, ADDRESS, TRANSFERS, Api, challenge_of
+from e2e.harness.api import ACCOUNTS, ADDRESS, PROFILE, TRANSFERS, Api, challenge_of, challenges_of
 from e2e.harness.browser import Person
 from e2e.harness.http1 import Request
 from e2e.harness.oauth import PublicClient, Tokens, fetch_json, step_up_parameters
@@ -16,10 +17,6 @@ from e2e.harness.waiting import wait_until
 from e2e.oidc_provider.server import OPAQUE_AUDIENCE, OTHER_OPAQUE_AUDIENCE
 
 pytestmark = pytest.mark.oidc_provider
-
-needs_dpop = pytest.mark.skipif(
-    "sender_constraint" not in str(json_schema()), reason="this bridge has no sender_constraint"
-)
 
 LOGIN_FORM = ("username", "password")
 STRONG_LOGIN_FORM = ("username", "password", "otp")
@@ -98,7 +95,7 @@ def test_revoked_opaque_token_is_invalid_at_once(
     form = {"client_id": app.client_id, "token": tokens.access_token}
     fetch_json(f"{app.issuer}/token/revocation", form=form)
 
-    assert challenge_of(opaque_api.ask(ADDRESS, tokens)) == f"Bearer {INVALID}"
+    assert challenge_of(opaque_api.ask(PROFILE, tokens)) == f"Bearer {INVALID}"
 
 
 def test_opaque_token_for_another_api_is_invalid(
@@ -106,7 +103,7 @@ def test_opaque_token_for_another_api_is_invalid(
 ) -> None:
     _, tokens = alice.obtain(app, resource=OTHER_OPAQUE_AUDIENCE)
 
-    assert challenge_of(opaque_api.ask(ADDRESS, tokens)) == f"Bearer {INVALID}"
+    assert challenge_of(opaque_api.ask(PROFILE, tokens)) == f"Bearer {INVALID}"
 
 
 def _bound(person: Person, app: PublicClient, **parameters: str) -> Tokens:
@@ -124,7 +121,6 @@ def _proof(request: Request, tokens: Tokens, key: ProofKey = KEY) -> str:
     return prove(key, request.method, f"https://api.test{request.target}", tokens.access_token)
 
 
-@needs_dpop
 def test_bound_token_steps_up_with_its_proofs(
     bound_api: Api, app: PublicClient, alice: Person
 ) -> None:
@@ -139,23 +135,54 @@ def test_bound_token_steps_up_with_its_proofs(
     assert api.ask(TRANSFERS, strong, _proof(TRANSFERS, strong), scheme="DPoP").status == 200
 
 
-@needs_dpop
-def test_stolen_bound_token_is_of_no_use(bound_api: Api, app: PublicClient, alice: Person) -> None:
-    api = bound_api
+@pytest.mark.parametrize(
+    ("proof", "error"),
+    [
+        pytest.param(lambda tokens: (), INVALID_PROOF, id="no-proof"),
+        pytest.param(
+            lambda tokens: (_proof(PROFILE, tokens, THIEF),), INVALID, id="of-another-key"
+        ),
+        pytest.param(
+            lambda tokens: (_proof(ACCOUNTS, tokens),), INVALID_PROOF, id="for-another-request"
+        ),
+    ],
+)
+def test_stolen_bound_token_is_of_no_use(
+    bound_api: Api,
+    app: PublicClient,
+    alice: Person,
+    proof: Callable[[Tokens], tuple[str, ...]],
+    error: str,
+) -> None:
     tokens = _bound(alice, app)
-    used = _proof(ADDRESS, tokens)
-    assert api.ask(ADDRESS, tokens, used, scheme="DPoP").status == 200
+    assert bound_api.ask(PROFILE, tokens, _proof(PROFILE, tokens), scheme="DPoP").status == 200
 
-    for proofs in ((), (used,), (_proof(ADDRESS, tokens, THIEF),), (_proof(ACCOUNTS, tokens),)):
-        challenge = challenge_of(api.ask(ADDRESS, tokens, *proofs, scheme="DPoP"))
-        assert challenge in (f"DPoP {INVALID_PROOF}, {ALGS}", f"DPoP {INVALID}, {ALGS}")
-    assert INVALID in challenge_of(api.ask(ADDRESS, tokens))
+    answer = bound_api.ask(PROFILE, tokens, *proof(tokens), scheme="DPoP")
+
+    assert challenge_of(answer) == f"DPoP {error}, {ALGS}"
 
 
-def test_bound_token_is_invalid_where_no_proof_can_be_checked(
+def test_proof_is_good_once(bound_api: Api, app: PublicClient, alice: Person) -> None:
+    tokens = _bound(alice, app)
+    proof = _proof(PROFILE, tokens)
+    assert bound_api.ask(PROFILE, tokens, proof, scheme="DPoP").status == 200
+
+    answer = bound_api.ask(PROFILE, tokens, proof, scheme="DPoP")
+
+    assert challenge_of(answer) == f"DPoP {INVALID_PROOF}, {ALGS}"
+
+
+def test_bound_token_is_no_bearer_token(bound_api: Api, app: PublicClient, alice: Person) -> None:
+    tokens = _bound(alice, app)
+
+    assert f"Bearer {INVALID}" in challenges_of(bound_api.ask(PROFILE, tokens))
+
+
+def test_bound_token_is_invalid_where_no_proof_is_taken(
     api: Api, app: PublicClient, alice: Person
 ) -> None:
     tokens = _bound(alice, app)
+    proof = _proof(PROFILE, tokens)
 
-    assert INVALID in challenge_of(api.ask(ADDRESS, tokens))
-    assert INVALID in challenge_of(api.ask(ADDRESS, tokens, _proof(ADDRESS, tokens), scheme="DPoP"))
+    assert challenge_of(api.ask(PROFILE, tokens)) == f"Bearer {INVALID}"
+    assert challenge_of(api.ask(PROFILE, tokens, proof, scheme="DPoP")) == f"Bearer {INVALID}"
