@@ -34,7 +34,7 @@ METRICS = {
 }
 """Every metric with its help text, for the documentation."""
 
-PROOF_OUTCOMES = ("fresh", "replayed", "forgotten", "full", "error")
+PROOF_RESULTS = ("fresh", "replayed", "forgotten", "full", "error")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CHECK_LABELS = ("gateway", "api", "operation", "decision", "error")
 
@@ -69,8 +69,8 @@ class _Report(Collector):
         yield _counter("stepup_step_up_ignored_total", ("issuer", "api", "operation"), ignored)
         calls = report.introspections.items()
         yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
-        proofs = [((outcome,), report.dpop_proofs[outcome]) for outcome in PROOF_OUTCOMES]
-        yield _counter("stepup_dpop_proofs_total", ("outcome",), proofs)
+        proofs = [((result,), report.dpop_proofs[result]) for result in PROOF_RESULTS]
+        yield _counter("stepup_dpop_proofs_total", ("result",), proofs)
         remembered = [((), report.dpop_proofs_remembered)]
         yield _gauge("stepup_dpop_proofs_remembered", (), remembered)
         is_up = float(report.replay_store_error is None)

@@ -144,8 +144,8 @@ class Report:
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
         document["step_up_ignored"] = [[*labels, n] for labels, n in self.step_up_ignored.items()]
         document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
-        document["dpop_proofs"] = dict(self.dpop_proofs)  # asdict rebuilds a Counter wrongly
-        document["config_loads"] = dict(self.config_loads)
+        document["dpop_proofs"] = dict(self.dpop_proofs)
+        document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
     @classmethod

@@ -203,15 +203,10 @@ class Runtime:
             self._loop_guard = await SharedLoopGuard(config.loop_guard, self._log).__aenter__()
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
+        binding = await self._binding(config)
         if self._verifier is not None:
             self.report()  # takes the old verifier's counts
         verifier = TokenVerifier(issuers, self._cache)
-        if self._proofs is self._own_proofs:
-            await self._own_proofs.take_over(config)
-        nonces = None
-        if config.dpop.nonce == "required":
-            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
-        binding = SenderBinding(config.dpop, nonces, self._proofs)
         checker = Checker(config, verifier, binding)
         self._verifier, self._issuers, self._config = verifier, issuers, config
         self.checker = checker
@@ -225,6 +220,15 @@ class Runtime:
             await retired_guard.__aexit__(None, None, None)
         for introspection in retired_introspections:
             await introspection.stop(finish=True)
+
+    async def _binding(self, config: Config) -> SenderBinding:
+        """Prepare what checks sender-constrained tokens."""
+        if self._proofs is self._own_proofs:
+            await self._own_proofs.take_over(config)
+        nonces = None
+        if config.dpop.nonce == "required":
+            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
+        return SenderBinding(config.dpop, nonces, self._proofs)
 
     def _prepare_issuers(
         self, config: Config, identity: IdentityHeaders, *, keep: bool

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.errors import TokenError
 from bridge.tokens.confirmation import Confirmation, read_confirmation
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
 from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimPath, IssuerSettings
@@ -78,6 +79,7 @@ def access_token(
     scope = find_claim(claims, names.scope)
     client_id = find_claim(claims, names.client_id)
     exp = claims.get("exp", math.inf)
+    confirmation = _confirmation(claims, answer)
     if answer is not None:
         acr = find_claim(answer, names.acr, acr)
         auth_time = find_claim(answer, names.auth_time, auth_time)
@@ -92,7 +94,6 @@ def access_token(
     shown = {**claims, "acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
     if client_id is None:
         client_id = claims.get("azp")
-    confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
@@ -111,6 +112,22 @@ def access_token(
         introspected=answer is not None,
         confirmation=confirmation,
     )
+
+
+def _confirmation(claims: Claims, answer: Claims | None) -> Confirmation | None:
+    """Read what the token is bound to; where token and answer both say it, they must agree.
+
+    Raises:
+        TokenError: They do not, or it cannot be checked. An answer loosens no binding.
+    """
+    bound = [
+        read_confirmation(said["cnf"])
+        for said in (claims, answer)
+        if said is not None and "cnf" in said
+    ]
+    if len(bound) > 1 and bound[0] != bound[1]:
+        raise TokenError("cnf", "token_binding_ambiguous")
+    return bound[0] if bound else None
 
 
 def _is_machine(claims: Claims, client_id: Any, acr: tuple[str, ...]) -> bool:

@@ -106,6 +106,7 @@ def test_readyz_says_what_is_missing(asked: Service) -> None:
             {"issuer": DOWN_ISSUER, "keys": 0, "error": "file_unreadable"},
         ],
         "introspection": [],
+        "dpop_replay_store": {"error": None},
         "config": {"refused": False, "problems": []},
     }
     assert 0 <= ages[0] < 60
@@ -174,6 +175,7 @@ def test_no_label_holds_what_a_client_chose(asked: Service) -> None:
         "decision": {"allow", "deny", "would_deny"},
         "issuer": {ISSUER, DOWN_ISSUER},
         "outcome": {"ok", "error", "refused"},
+        "result": {"fresh", "replayed", "forgotten", "full", "error"},
         "error": {
             *("", "invalid_request", "no_such_operation", "unauthorized", "invalid_token"),
             *("temporarily_unavailable", "insufficient_user_authentication"),
