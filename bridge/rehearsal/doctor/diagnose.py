@@ -16,6 +16,7 @@ from bridge.errors import IssuerError, RequestError, TokenError
 from bridge.policy.operations import Api
 from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts, has_metadata
 from bridge.rehearsal.doctor.issuer import check_issuer
+from bridge.rehearsal.doctor.running import check_login_loops, fetch_ignored
 from bridge.rehearsal.doctor.seen import require_sender
 from bridge.rehearsal.doctor.token import PresentedToken, describe_token
 from bridge.service.runtime import key_source
@@ -50,12 +51,19 @@ async def diagnose(config: Config, tokens: Sequence[NamedToken] = ()) -> dict[st
         patients = [
             await stack.enter_async_context(_Patient(settings)) for settings in config.issuers
         ]
-        facts = await asyncio.gather(*(patient.examine() for patient in patients))
+        facts, ignored = await asyncio.gather(
+            asyncio.gather(*(patient.examine() for patient in patients)),
+            fetch_ignored(config.listen_admin),
+        )
         issuers = [
             {
                 "issuer": patient.settings.issuer,
                 "checks": [
-                    check._asdict() for check in check_issuer(patient.settings, config.policy, seen)
+                    check._asdict()
+                    for check in (
+                        *check_issuer(patient.settings, config.policy, seen),
+                        check_login_loops(patient.settings.issuer, ignored),
+                    )
                 ],
             }
             for patient, seen in zip(patients, facts, strict=True)
