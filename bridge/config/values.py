@@ -12,7 +12,6 @@ NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 SCOPE_TOKEN_PATTERN = r"[!#-\[\]-~]+"
 METHOD_PATTERN = r"[!#$%&'+.^_`|~0-9A-Z-]{1,32}"  # token (RFC 9110 §5.6.2) without lower case, *
 DURATION_PATTERN = r"[0-9]{1,9}[smh]"
-VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9a-z-]+")
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -79,13 +78,6 @@ def realm(text: str) -> str:
     """Check a realm. Spec: RFC 9110 §11.5 (quoted-string), where only ASCII is safe."""
     if not plain_text(text).isascii():
         raise ValueError("must be ASCII (anything else cannot stand in a challenge)")
-    return text
-
-
-def variable_name(text: str) -> str:
-    """Check the name of an environment variable; a secret that was put there is not repeated."""
-    if not re.fullmatch(VARIABLE_PATTERN, text):
-        raise ValueError("must be the name of an environment variable, such as CLIENT_SECRET")
     return text
 
 

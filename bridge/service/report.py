@@ -110,8 +110,8 @@ class Report:
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
         document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
-        document["dpop_proofs"] = dict(self.dpop_proofs)
-        document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
+        document["dpop_proofs"] = dict(self.dpop_proofs)  # asdict rebuilds a Counter wrongly
+        document["config_loads"] = dict(self.config_loads)
         return json.dumps(document).encode() + b"\n"
 
     @classmethod

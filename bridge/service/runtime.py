@@ -169,26 +169,7 @@ class Runtime:
         """Prepare everything, then put it into force between two checks."""
         identity = IdentityHeaders(config.upstream_headers)
         same_identity = config.upstream_headers == self._config.upstream_headers
-        issuers: dict[str, Issuer] = {}
-        first_fetches = []
-        for settings in config.issuers:
-            old = self._issuers.get(settings.issuer)
-            if old is not None and old.settings == settings and same_identity:
-                issuers[settings.issuer] = old
-                continue
-            source = _key_source(settings)
-            keys = None if old is None else old.keys
-            if not settings.takes_jwt:
-                keys = None
-            elif keys is None or keys.source != source:
-                keys = KeySet(source, self._fetcher, self._count_fetch)
-                first_fetches.append(keys.start())
-            introspection = None if old is None else old.introspection
-            if settings.introspection is None:
-                introspection = None
-            elif introspection is None or introspection.settings != settings:
-                introspection = Introspection(settings, self._count_introspection)
-            issuers[settings.issuer] = Issuer(settings, keys, identity, introspection)
+        issuers, first_fetches = self._prepare_issuers(config, identity, keep=same_identity)
         if first_fetches and self._issuers:  # at the start /readyz waits instead
             await asyncio.wait(first_fetches, timeout=max(i.timeout for i in config.issuers))
         if config.token_cache != self._config.token_cache or self._verifier is None:
@@ -221,6 +202,39 @@ class Runtime:
             nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
         return SenderBinding(config.dpop, nonces, self._proofs)
 
+    def _prepare_issuers(
+        self, config: Config, identity: IdentityHeaders, *, keep: bool
+    ) -> tuple[dict[str, Issuer], list[asyncio.Task[None]]]:
+        """Make each issuer's state, of what can be kept of the one in force.
+
+        Args:
+            keep: States of issuers that have not changed may be kept whole.
+
+        Returns:
+            The states, and the first fetches of new key sets.
+        """
+        issuers: dict[str, Issuer] = {}
+        first_fetches = []
+        for settings in config.issuers:
+            old = self._issuers.get(settings.issuer)
+            if old is not None and old.settings == settings and keep:
+                issuers[settings.issuer] = old
+                continue
+            source = key_source(settings)
+            keys = None if old is None else old.keys
+            if not settings.takes_jwt:
+                keys = None
+            elif keys is None or keys.source != source:
+                keys = KeySet(source, self._fetcher, self._count_fetch)
+                first_fetches.append(keys.start())
+            introspection = None if old is None else old.introspection
+            if settings.introspection is None:
+                introspection = None
+            elif introspection is None or introspection.settings != settings:
+                introspection = Introspection(settings, self._count_introspection)
+            issuers[settings.issuer] = Issuer(settings, keys, identity, introspection)
+        return issuers, first_fetches
+
     def _count_fetch(self, fetch: FetchReport) -> None:
         outcome = "ok" if fetch.error is None else "error"
         self.tally.key_set_fetches[fetch.issuer, outcome] += 1
@@ -252,7 +266,8 @@ def _introspections(issuers: dict[str, Issuer]) -> list[Introspection]:
     return [each.introspection for each in issuers.values() if each.introspection is not None]
 
 
-def _key_source(settings: IssuerSettings) -> KeySource:
+def key_source(settings: IssuerSettings) -> KeySource:
+    """Tell where an issuer's keys come from."""
     return KeySource(
         issuer=settings.issuer,
         jwks_uri=settings.jwks_uri,

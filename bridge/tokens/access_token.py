@@ -69,15 +69,20 @@ def access_token(
 
     Does not check: anything. Signature, times and issuer are checked before.
     """
-    said: Claims = {} if answer is None else answer
     names = settings.claims
-    acr, auth_time, scope, client_id = (
-        find_claim(said, alternatives, find_claim(claims, alternatives))
-        for alternatives in (names.acr, names.auth_time, names.scope, names.client_id)
-    )
-    exp = min(claims.get("exp", math.inf), said.get("exp", math.inf))
-    confirmation = _confirmation(claims, said)
-    claims = {**claims, **said}
+    acr = find_claim(claims, names.acr)
+    auth_time = find_claim(claims, names.auth_time)
+    scope = find_claim(claims, names.scope)
+    client_id = find_claim(claims, names.client_id)
+    exp = claims.get("exp", math.inf)
+    confirmation = _confirmation(claims, answer or {})
+    if answer is not None:
+        acr = find_claim(answer, names.acr, acr)
+        auth_time = find_claim(answer, names.auth_time, auth_time)
+        scope = find_claim(answer, names.scope, scope)
+        client_id = find_claim(answer, names.client_id, client_id)
+        exp = min(exp, answer.get("exp", math.inf))
+        claims = {**claims, **answer}
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
