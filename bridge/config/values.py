@@ -12,6 +12,7 @@ NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 SCOPE_TOKEN_PATTERN = r"[!#-\[\]-~]+"
 METHOD_PATTERN = r"[!#$%&'+.^_`|~0-9A-Z-]{1,32}"  # token (RFC 9110 §5.6.2) without lower case, *
 DURATION_PATTERN = r"[0-9]{1,9}[smh]"
+VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9a-z-]+")
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -71,6 +72,13 @@ def plain_text(text: str) -> str:
         raise ValueError("must not be empty")
     if not text.isprintable():
         raise ValueError("must not contain control or invisible characters")
+    return text
+
+
+def variable_name(text: str) -> str:
+    """Check the name of an environment variable; a secret that was put there is not repeated."""
+    if not re.fullmatch(VARIABLE_PATTERN, text):
+        raise ValueError("must be the name of an environment variable, such as CLIENT_SECRET")
     return text
 
 
