@@ -29,7 +29,7 @@ IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/ke
 
 .PHONY: help
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-17s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(STAMPS)/run ## create .venv with stepup-bridge in it (PYTHON=python3.12: with that one)
@@ -83,6 +83,21 @@ e2e-images: $(STAMPS)/dev ## the images of the container tests, from packages, i
 e2e-docker: $(STAMPS)/dev ## the same in containers, with images from packages; as root it starts an engine, and stops it
 	e2e/images/with-engine sh -c '$(BIN)/python -m e2e.images && E2E_ENGINE=required E2E_RUNTIME=docker $(BIN)/pytest e2e $(ARGS)'
 
+# Not part of `make e2e`: Java, Maven and Chromium, and minutes.
+.PHONY: e2e-keycloak
+e2e-keycloak: $(STAMPS)/dev ## the step-up round trip with a real Keycloak and a real browser
+	$(BIN)/python -m e2e.keycloak.distribution
+	$(BIN)/pytest e2e/keycloak -m keycloak $(ARGS)
+
+# Not part of `make e2e`: Node.js and Chromium.
+.PHONY: e2e-oidc-provider
+e2e-oidc-provider: $(STAMPS)/dev e2e/oidc_provider/node_modules/.package-lock.json ## JWT, opaque and DPoP-bound tokens of a real oidc-provider
+	$(BIN)/pytest e2e/oidc_provider -m oidc_provider $(ARGS)
+
+e2e/oidc_provider/node_modules/.package-lock.json: e2e/oidc_provider/package-lock.json
+	npm ci --prefix e2e/oidc_provider --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: lua
 lua: kong ## the same as `make kong`
 
@@ -116,7 +131,7 @@ lock: $(STAMPS)/dev ## write requirements/ anew after pyproject.toml (ARGS=--upg
 
 .PHONY: clean
 clean: ## delete what the other targets made, .venv too
-	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .cache e2e/oidc_provider/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 
 # A stamp may be missing while .venv is there and works: then it is kept.
 $(STAMPS)/venv:

@@ -50,6 +50,22 @@ class TokenCacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopGuardSettings:
+    """What becomes of step-ups that lead nowhere.
+
+    Attributes:
+        limit: New tokens that still fail within the window from which on `forbid` forbids.
+        window: Seconds.
+        max_entries: Operations of users that are remembered.
+    """
+
+    action: Literal["report", "forbid"] = "report"
+    limit: int = 3
+    window: int = 600
+    max_entries: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged on stdout, and how."""
 
@@ -88,4 +104,5 @@ class Config:
     dpop: DpopSettings = DEFAULT_DPOP
     trust_xfcc: bool = False
     token_cache: TokenCacheSettings = TokenCacheSettings()
+    loop_guard: LoopGuardSettings = LoopGuardSettings()
     log: LogSettings = LogSettings()

@@ -12,6 +12,7 @@ from bridge.config.secret_values import Secrets
 from bridge.config.settings import (
     Config,
     LogSettings,
+    LoopGuardSettings,
     TokenCacheSettings,
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
@@ -63,6 +64,7 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
         token_cache=TokenCacheSettings(
             max_entries=section.token_cache.max_entries, ttl=section.token_cache.ttl
         ),
+        loop_guard=LoopGuardSettings(**section.loop_guard.model_dump()),
         log=LogSettings(level=section.log.level, format=section.log.format),
     )
 

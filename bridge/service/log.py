@@ -28,6 +28,7 @@ EVENTS = {
     "config_needs_restart": "a changed `listen`, `workers`, `drain_timeout` or `log` waits",
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
+    "step_up_ignored": "users log in anew, and still what was asked for does not come",
     "introspection_failed": "an issuer gave no proper answer about a token; once for each reason",
     "introspection_recovered": "it does again",
     "replay_store_failed": "Redis does not answer: `on_error` says what becomes of DPoP proofs",

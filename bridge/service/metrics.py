@@ -23,6 +23,7 @@ METRICS = {
     "stepup_token_cache_entries": "Verified tokens held, all workers.",
     "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
     "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
+    "stepup_step_up_ignored_total": "New access tokens that still lacked what was asked for.",
     "stepup_introspections_total": "Calls to issuers' introspection endpoints.",
     "stepup_dpop_proofs_total": "DPoP proofs looked up among the used ones.",
     "stepup_dpop_proofs_remembered": "Used DPoP proofs held in memory, all workers.",
@@ -64,6 +65,8 @@ class _Report(Collector):
             if state.age_seconds is not None
         ]
         yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
+        ignored = report.step_up_ignored.items()
+        yield _counter("stepup_step_up_ignored_total", ("issuer", "api", "operation"), ignored)
         calls = report.introspections.items()
         yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
         proofs = [((result,), report.dpop_proofs[result]) for result in PROOF_RESULTS]

@@ -11,9 +11,11 @@ from typing import Any, Self
 
 from bridge.config.load import load_config
 from bridge.config.settings import Config
+from bridge.decision.decide import Decision
 from bridge.errors import ConfigError
 from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
+from bridge.service.loop_guard import LoopGuard
 from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import IntrospectionState, KeySetState, Report
 from bridge.service.start import Start
@@ -61,6 +63,7 @@ class Runtime:
         self._issuers: dict[str, Issuer] = {}
         self._verifier: TokenVerifier | None = None
         self._cache: TokenCache[Issuer] = TokenCache(1, 1)
+        self._loop_guard = LoopGuard(config.loop_guard)
         self._reload_wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._files = config.files
@@ -109,6 +112,24 @@ class Runtime:
             for introspection in _introspections(self._issuers)
         ]
         return report
+
+    def guard_loops(self, denial: Decision, now: int) -> Decision:
+        """Look at a step-up denial before it is given; see `LoopGuard.judge`."""
+        told, ignored = self._loop_guard.judge(denial, now)
+        if ignored is not None:
+            self.tally.count_ignored(ignored)
+            self._log.warning(
+                "step_up_ignored",
+                api=ignored.api,
+                operation=ignored.operation,
+                issuer=ignored.issuer,
+                client_id=ignored.client_id,
+                acr_values=ignored.acr_values or None,
+                max_age=ignored.max_age,
+                acr=ignored.acr or None,
+                auth_age_seconds=ignored.auth_age_seconds,
+            )
+        return told
 
     def want_reload(self) -> None:
         """Load the configuration again soon, changed or not (SIGHUP)."""
@@ -175,6 +196,8 @@ class Runtime:
         if config.token_cache != self._config.token_cache or self._verifier is None:
             limits = config.token_cache
             self._cache = TokenCache(limits.max_entries, limits.ttl)
+        if config.loop_guard != self._loop_guard.settings:
+            self._loop_guard = LoopGuard(config.loop_guard)
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
         binding = await self._binding(config)

@@ -40,6 +40,7 @@ CONTRACT = {
     ENTRIES: ("gauge", set()),
     "stepup_key_set_fetches_total": ("counter", {"issuer", "outcome"}),
     "stepup_key_set_age_seconds": ("gauge", {"issuer"}),
+    "stepup_step_up_ignored_total": ("counter", {"issuer", "api", "operation"}),
     "stepup_config_loads_total": ("counter", {"outcome"}),
     "stepup_config_loaded_timestamp_seconds": ("gauge", set()),
 }

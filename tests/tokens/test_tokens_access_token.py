@@ -238,7 +238,24 @@ def test_token_holds_what_the_decision_needs() -> None:
         scopes=frozenset({"a", "b"}),
         client_id="app",
         upstream=IDENTITY.of(CLAIMS),
+        sub="alice",
     )
+
+
+@pytest.mark.parametrize(
+    ("claims", "sub", "iat"),
+    [
+        pytest.param({"sub": 7, "iat": "now"}, None, None, id="of-the-wrong-type"),
+        pytest.param({"sub": None, "iat": True}, None, None, id="null-and-boolean"),
+        pytest.param({"sub": "", "iat": -1}, "", None, id="empty-and-negative"),
+        pytest.param({"sub": "bob", "iat": NOW - 5}, "bob", NOW - 5, id="good"),
+    ],
+)
+def test_whom_a_token_stands_for_and_when_it_was_issued(
+    claims: dict[str, Any], sub: str | None, iat: int | None
+) -> None:
+    token = read({**CLAIMS, **claims})
+    assert (token.sub, token.iat) == (sub, iat)
 
 
 def test_token_without_optional_claims_lacks_them() -> None:
