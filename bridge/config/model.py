@@ -412,6 +412,11 @@ class LoopGuardSection(Section):
         default=10_000,
         description="Operations of users that each worker remembers. Default 10000.",
     )
+    shared: bool = Field(
+        default=False,
+        description="Count in the Redis of dpop.replay, which workers and replicas share."
+        " Default false.",
+    )
 
 
 class LogSection(Section):

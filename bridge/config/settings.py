@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -56,13 +56,17 @@ class LoopGuardSettings:
     Attributes:
         limit: New tokens that still fail within the window from which on `forbid` forbids.
         window: Seconds.
-        max_entries: Operations of users that are remembered.
+        max_entries: Operations of users that are remembered in memory.
+        redis_url: Where workers and replicas share their counts; None: in memory.
+        redis_timeout: Bound of each call to it, seconds.
     """
 
     action: Literal["report", "forbid"] = "report"
     limit: int = 3
     window: int = 600
     max_entries: int = 10_000
+    redis_url: str | None = field(default=None, repr=False)
+    redis_timeout: int = 1
 
 
 @dataclass(frozen=True, slots=True)

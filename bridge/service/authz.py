@@ -126,7 +126,7 @@ class AuthzHandler:
         try:
             decision = (await self._runtime.checker.check(request, now)).decision
             if decision.row is Row.STEP_UP:
-                decision = self._runtime.guard_loops(decision, now)
+                decision = await self._runtime.guard_loops(decision, now)
         except Exception as defect:
             decision = decide_unavailable(self._runtime.checker.config.unavailable_status)
             self._log.error("check_failed", **describe(defect))

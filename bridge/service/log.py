@@ -28,6 +28,8 @@ EVENTS = {
     "config_needs_restart": "a changed `listen`, `workers`, `drain_timeout` or `log` waits",
     "key_set_fetched": "an issuer's keys were fetched",
     "key_set_fetch_failed": "an issuer's keys could not be fetched; the last good ones stay",
+    "loop_guard_store_failed": "Redis does not answer the loop guard; this process counts alone",
+    "loop_guard_store_recovered": "it does again",
     "step_up_ignored": "users log in anew, and still what was asked for does not come",
     "introspection_failed": "an issuer gave no proper answer about a token; once for each reason",
     "introspection_recovered": "it does again",

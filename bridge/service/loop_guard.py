@@ -30,7 +30,7 @@ _NO_AUTH_TIME = (
 )
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """An operation and what it demands; with another demand counting begins anew."""
 
     api: str
@@ -40,7 +40,7 @@ class _Asked(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class _Challenges:
+class Challenges:
     """What is remembered of an operation's challenges to one user of one client.
 
     Attributes:
@@ -55,16 +55,20 @@ class _Challenges:
     ignored: tuple[int, ...] = ()
     undated: tuple[int, ...] = ()
 
-    def within(self, start: int) -> _Challenges:
+    def within(self, start: int) -> Challenges:
         """Forget what was counted before."""
         ignored = tuple(at for at in self.ignored if at > start)
         return replace(
             self, ignored=ignored, undated=tuple(at for at in self.undated if at > start)
         )
 
-    def answered(self, token: AccessToken, now: int) -> _Challenges:
+    def answered(self, token: AccessToken, now: int) -> Challenges:
         """Remember that a token was answered."""
         return replace(self, last=now, auth_time=max(self.auth_time, token.auth_time or 0))
+
+
+Known = dict[Asked, Challenges]
+"""What is remembered of one user of one client."""
 
 
 class LoopGuard:
@@ -78,7 +82,7 @@ class LoopGuard:
 
     def __init__(self, settings: LoopGuardSettings) -> None:
         self.settings = settings
-        self._users: dict[bytes, dict[_Asked, _Challenges]] = {}  # the longest unseen first
+        self._users: dict[bytes, Known] = {}  # the longest unseen first
         self._held = 0
 
     def __len__(self) -> int:
@@ -92,25 +96,25 @@ class LoopGuard:
 
         Returns:
             The denial, which may say more, or be a 403; and what is to be told to people.
-
-        Does not look at: what monitor mode lets pass, tokens that stand for no user, and tokens
-        without `sub` or `client_id`, which could be several users' or clients'.
         """
-        token, api, operation = denial.token, denial.api, denial.operation
-        if denial.allow or denial.status != _CHALLENGED or token is None or token.is_machine:
+        user = watched_user(denial)
+        if user is None:
             return denial, None
-        if token.sub is None or token.client_id is None or api is None or operation is None:
-            return denial, None
-        demanded = denial.requirement
-        asked = _Asked(api.name, operation.name, demanded.acr_values, demanded.max_age)
-        user = _digest(token.iss, token.sub, token.client_id)
+        judged, known = self.look(self._take(user), denial, now)
+        self._keep(user, known)
+        return judged
+
+    def look(
+        self, held: Known, denial: Decision, now: int
+    ) -> tuple[tuple[Decision, IgnoredStepUp | None], Known]:
+        """Judge a denial by what is known of its user, and give what is known then. Pure."""
+        token, asked = denial.token, _asked(denial)
+        assert token is not None  # noqa: S101 for mypy: the user is of the token
         start = now - self.settings.window
-        held = self._take(user)
         known = {each: was.within(start) for each, was in held.items() if was.last > start}
-        was = known.get(asked) or _Challenges(now, token.auth_time or 0)
+        was = known.get(asked) or Challenges(now, token.auth_time or 0)
         if self._is_over(was):  # a 403 asks for nothing, so nothing is ignored
-            self._keep(user, known)
-            return self._forbid(denial, was, now), None
+            return (self._forbid(denial, was, now), None), known
         ignored = (
             denial.unmet.acr and _is_new_login(token, was) and not _answers_another(token, known)
         )
@@ -121,18 +125,17 @@ class LoopGuard:
         if undated:
             was = replace(was, undated=(*was.undated, now)[-self.settings.limit :])
         known[asked] = was
-        self._keep(user, known)
         tell = (ignored and len(was.ignored) >= _TOLD_FROM) or (
             undated and len(was.undated) >= _TOLD_FROM
         )
         told = self._forbid(denial, was, now) if self._is_over(was) else _explain(denial, was)
-        return told, _report(token, asked, now) if tell else None
+        return (told, _report(token, asked, now) if tell else None), known
 
-    def _is_over(self, was: _Challenges) -> bool:
+    def _is_over(self, was: Challenges) -> bool:
         """Only logins that prove it can forbid: a token without `auth_time` leaves a doubt."""
         return self.settings.action == "forbid" and len(was.ignored) >= self.settings.limit
 
-    def _forbid(self, denial: Decision, was: _Challenges, now: int) -> Decision:
+    def _forbid(self, denial: Decision, was: Challenges, now: int) -> Decision:
         seconds = was.ignored[-self.settings.limit] + self.settings.window - now
         return denial._replace(
             status=_FORBIDDEN,
@@ -141,12 +144,12 @@ class LoopGuard:
             retry_after_seconds=seconds,
         )
 
-    def _take(self, user: bytes) -> dict[_Asked, _Challenges]:
+    def _take(self, user: bytes) -> Known:
         held = self._users.pop(user, {})
         self._held -= len(held)
         return held
 
-    def _keep(self, user: bytes, known: dict[_Asked, _Challenges]) -> None:
+    def _keep(self, user: bytes, known: Known) -> None:
         """Remember a user, the others' longest unseen making room: whole, so none half-known."""
         self._users[user] = known
         self._held += len(known)
@@ -154,18 +157,38 @@ class LoopGuard:
             self._take(next(iter(self._users)))
 
 
-def _is_new_login(token: AccessToken, was: _Challenges) -> bool:
+def watched_user(denial: Decision) -> bytes | None:
+    """Name the user and client of a denial by a few bytes; None: it is none to look at.
+
+    That is what monitor mode lets pass, a token that stands for no user, and one without `sub` or
+    `client_id`, which could be several users' or clients'. `sub` itself is kept nowhere.
+    """
+    token = denial.token
+    if denial.allow or denial.status != _CHALLENGED or token is None or token.is_machine:
+        return None
+    if token.sub is None or token.client_id is None:
+        return None
+    return sha256(json.dumps([token.iss, token.sub, token.client_id]).encode()).digest()
+
+
+def _asked(denial: Decision) -> Asked:
+    api = "" if denial.api is None else denial.api.name
+    operation = "" if denial.operation is None else denial.operation.name
+    return Asked(api, operation, denial.requirement.acr_values, denial.requirement.max_age)
+
+
+def _is_new_login(token: AccessToken, was: Challenges) -> bool:
     """Tell whether the user logged in since the challenge; a renewed token keeps `auth_time`."""
     auth_time = token.auth_time
     return auth_time is not None and auth_time > max(was.last + token.leeway, was.auth_time)
 
 
-def _is_new_and_undated(token: AccessToken, was: _Challenges) -> bool:
+def _is_new_and_undated(token: AccessToken, was: Challenges) -> bool:
     """Tell whether a token without `auth_time` was issued since the challenge."""
     return token.auth_time is None and token.iat is not None and token.iat > was.last + token.leeway
 
 
-def _answers_another(token: AccessToken, known: Iterable[_Asked]) -> bool:
+def _answers_another(token: AccessToken, known: Iterable[Asked]) -> bool:
     """Tell whether the login may be the answer to another operation's challenge, in another tab.
 
     `max_age` is met by any login at its own time, whatever has become of it by now.
@@ -173,7 +196,7 @@ def _answers_another(token: AccessToken, known: Iterable[_Asked]) -> bool:
     return any(satisfies_acr(token, other.acr_values) for other in known)
 
 
-def _explain(denial: Decision, was: _Challenges) -> Decision:
+def _explain(denial: Decision, was: Challenges) -> Decision:
     if len(was.ignored) >= _TOLD_FROM:
         return denial._replace(description=_ACR_IGNORED)
     if len(was.undated) >= _TOLD_FROM:
@@ -181,7 +204,7 @@ def _explain(denial: Decision, was: _Challenges) -> Decision:
     return denial
 
 
-def _report(token: AccessToken, asked: _Asked, now: int) -> IgnoredStepUp:
+def _report(token: AccessToken, asked: Asked, now: int) -> IgnoredStepUp:
     return IgnoredStepUp(
         at=now,
         issuer=token.iss,
@@ -193,8 +216,3 @@ def _report(token: AccessToken, asked: _Asked, now: int) -> IgnoredStepUp:
         acr=" ".join(token.acr),
         auth_age_seconds=None if token.auth_time is None else now - token.auth_time,
     )
-
-
-def _digest(*names: str) -> bytes:
-    """Name a user of a client by a few bytes, however long the claims; `sub` itself is not kept."""
-    return sha256(json.dumps(names).encode()).digest()

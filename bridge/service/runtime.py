@@ -15,9 +15,9 @@ from bridge.decision.decide import Decision
 from bridge.errors import ConfigError
 from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
-from bridge.service.loop_guard import LoopGuard
 from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import IntrospectionState, KeySetState, Report
+from bridge.service.shared_loop_guard import SharedLoopGuard
 from bridge.service.start import Start
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
@@ -63,7 +63,7 @@ class Runtime:
         self._issuers: dict[str, Issuer] = {}
         self._verifier: TokenVerifier | None = None
         self._cache: TokenCache[Issuer] = TokenCache(1, 1)
-        self._loop_guard = LoopGuard(config.loop_guard)
+        self._loop_guard = SharedLoopGuard(config.loop_guard, log)
         self._reload_wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._files = config.files
@@ -71,6 +71,7 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         await self._fetcher.__aenter__()
+        await self._loop_guard.__aenter__()
         await self._take_over(self._config)
         self._watching = asyncio.create_task(self._watch())
         return self
@@ -89,6 +90,7 @@ class Runtime:
         for introspection in _introspections(self._issuers):
             await introspection.stop(finish=False)
         await self._own_proofs.stop()
+        await self._loop_guard.__aexit__(kind, error, traceback)
         await self._fetcher.__aexit__(kind, error, traceback)
 
     def report(self) -> Report:
@@ -113,9 +115,9 @@ class Runtime:
         ]
         return report
 
-    def guard_loops(self, denial: Decision, now: int) -> Decision:
+    async def guard_loops(self, denial: Decision, now: int) -> Decision:
         """Look at a step-up denial before it is given; see `LoopGuard.judge`."""
-        told, ignored = self._loop_guard.judge(denial, now)
+        told, ignored = await self._loop_guard.judge(denial, now)
         if ignored is not None:
             self.tally.count_ignored(ignored)
             self._log.warning(
@@ -196,8 +198,9 @@ class Runtime:
         if config.token_cache != self._config.token_cache or self._verifier is None:
             limits = config.token_cache
             self._cache = TokenCache(limits.max_entries, limits.ttl)
-        if config.loop_guard != self._loop_guard.settings:
-            self._loop_guard = LoopGuard(config.loop_guard)
+        retired_guard = self._loop_guard
+        if config.loop_guard != retired_guard.settings:
+            self._loop_guard = await SharedLoopGuard(config.loop_guard, self._log).__aenter__()
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
         binding = await self._binding(config)
@@ -213,6 +216,8 @@ class Runtime:
         self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
         for keys in retired_keys:
             await keys.stop()
+        if retired_guard is not self._loop_guard:
+            await retired_guard.__aexit__(None, None, None)
         for introspection in retired_introspections:
             await introspection.stop(finish=True)
 

@@ -64,6 +64,7 @@ FILE = [
     refuse("file", "loop_guard: {action: deny}", "1: loop_guard.action: must be report or forbid", name="guard-action"),
     refuse("file", "loop_guard: {limit: 1}", "1: loop_guard.limit: must be a whole number from 2 to 100", name="guard-limit-1"),
     refuse("file", "loop_guard: {window: 0}", "1: loop_guard.window: must be a duration from 1s to 24h", name="guard-window-0"),
+    refuse("file", "loop_guard: {shared: true}", "1: loop_guard.shared: must be false, or dpop.replay have a Redis", name="guard-shared-nowhere"),
     refuse("file", "loop_guard: {max_entries: 0}", "1: loop_guard.max_entries: must be a whole number from 1 to 1000000", name="guard-entries-0"),
     refuse("file", "client_certificate: forwarded", "1: client_certificate: must be none or x-forwarded-client-cert", name="client-certificate"),
     refuse("file", "dpop: {algorithms: [HS256]}", "1: dpop.algorithms[0]: must not be a shared-secret algorithm: whoever verifies could forge", name="dpop-hmac"),

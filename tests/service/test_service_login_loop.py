@@ -37,7 +37,7 @@ class Client:
     """Logs its user in before every request; the authorization server ignores what it asks for."""
 
     def __init__(self, service: Service, key: SigningKey, **claims: Any) -> None:
-        self._service = service
+        self.service = service
         self._key = key
         self._claims = claims
         self._logged_in = int(time.time())
@@ -49,7 +49,7 @@ class Client:
 
     def transfer(self, api: str = "payments") -> dict[str, Any]:
         asked = question("POST", f"/{api}/transfers", authorization=self.token())
-        return self._service.ask(asked)
+        return self.service.ask(asked)
 
 
 def headers_of(answer: dict[str, Any]) -> dict[str, str]:
