@@ -91,8 +91,11 @@ e2e-keycloak: $(STAMPS)/dev ## the step-up round trip with a real Keycloak and a
 
 # Not part of `make e2e`: Node.js and Chromium.
 .PHONY: e2e-oidc-provider
-e2e-oidc-provider: $(STAMPS)/dev e2e/oidc_provider/node_modules/.package-lock.json ## JWT, opaque and DPoP-bound tokens of a real oidc-provider
+e2e-oidc-provider: $(STAMPS)/dev e2e-oidc-provider-packages ## JWT, opaque and DPoP-bound tokens of a real oidc-provider
 	$(BIN)/pytest e2e/oidc_provider -m oidc_provider $(ARGS)
+
+.PHONY: e2e-oidc-provider-packages
+e2e-oidc-provider-packages: e2e/oidc_provider/node_modules/.package-lock.json
 
 e2e/oidc_provider/node_modules/.package-lock.json: e2e/oidc_provider/package-lock.json
 	npm ci --prefix e2e/oidc_provider --ignore-scripts --no-audit --no-fund

@@ -17,6 +17,7 @@ from e2e.harness.upstream import RecordingUpstream
 
 ACCOUNTS = Request("GET", "/payments/accounts")
 ADDRESS = Request("PUT", "/payments/address")
+LIMITS = Request("PUT", "/payments/limits")
 PROFILE = Request("GET", "/payments/profile")
 TRANSFERS = Request("POST", "/payments/transfers")
 
@@ -35,6 +36,12 @@ OPERATIONS: list[dict[str, Any]] = [
         "methods": ["POST"],
         "paths": ["/transfers"],
         "require": {"scopes": ["payments:write"], "acr_values": [MFA], "max_age": "5m"},
+    },
+    {
+        "name": "change-limits",
+        "methods": ["PUT"],
+        "paths": ["/limits"],
+        "require": {"acr_values": [MFA], "max_age": "3s"},
     },
     {
         "name": "change-address",

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from e2e.harness.api import ACCOUNTS, ADDRESS, PROFILE, TRANSFERS, Api, challenge_of
+from e2e.harness.api import ACCOUNTS, ADDRESS, LIMITS, PROFILE, TRANSFERS, Api, challenge_of
 from e2e.harness.browser import Person
 from e2e.harness.oauth import PublicClient, Tokens, step_up_parameters
 from e2e.harness.policy import MFA, PWD
@@ -148,6 +148,37 @@ def test_max_age_asks_for_the_password_again(api: Api, app: PublicClient, alice:
     assert visit.forms == (PASSWORD_AGAIN_FORM,)
     assert fresh.claims["auth_time"] > tokens.claims["auth_time"]
     assert api.ask(ADDRESS, fresh).status == 200
+
+
+def test_old_second_factor_is_asked_again_while_its_level_stands(
+    api: Api, app: PublicClient, alice: Person, keycloak: Keycloak
+) -> None:
+    """A level's age in Keycloak may exceed the `max_age` of an operation, without a loop."""
+    keycloak.set_max_age(2, 3600)
+    try:
+        _, strong = alice.obtain(app, acr_values=MFA)
+        wait_until(
+            lambda: api.ask(LIMITS, strong).status == 401,
+            seconds=20,
+            what="the authentication is too old",
+        )
+        challenge = challenge_of(api.ask(LIMITS, strong))
+        assert step_up_parameters(challenge) == {"acr_values": MFA, "max_age": "3"}
+
+        visit, fresh = alice.obtain(app, **step_up_parameters(challenge))
+        assert visit.forms == (PASSWORD_AGAIN_FORM, CODE_FORM)
+        assert api.ask(LIMITS, fresh).status == 200
+
+        wait_until(
+            lambda: api.ask(ADDRESS, fresh).status == 401,
+            seconds=20,
+            what="the authentication is too old again",
+        )
+        visit, weak = alice.obtain(app, **step_up_parameters(challenge_of(api.ask(ADDRESS, fresh))))
+        assert visit.forms == (PASSWORD_AGAIN_FORM,)  # nobody asked for level 2
+        assert weak.claims["acr"] == PWD
+    finally:
+        keycloak.set_max_age(2, LEVEL_2_SECONDS)
 
 
 def test_new_key_is_known_at_its_first_token_and_the_old_one_goes_on(
