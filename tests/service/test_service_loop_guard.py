@@ -373,6 +373,7 @@ def test_legitimate_use_is_never_counted(
     assert bridge.ignored == []
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 700), st.booleans()), min_size=1, max_size=40),
     st.integers(2, 5),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis_server import RedisServer
 from running_bridge import SECONDS, Service, policy, write_keys
@@ -32,6 +32,7 @@ KNOWN = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(KNOWN)
 def test_what_is_written_is_read(known: dict[Asked, Challenges]) -> None:
     assert read_known(write_known(known)) == known
