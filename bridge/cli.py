@@ -18,7 +18,7 @@ from bridge.errors import BridgeError, ConfigError
 from bridge.service.output import flush_or_discard, open_closed_streams
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
-"""Exit codes: fine; cannot run, or a case failed; wrong usage or config; `explain` denies."""
+"""Exit codes: fine; cannot run, or a case or check failed; wrong usage or config; a denial."""
 
 _INTERRUPTED = 130  # as a shell tells of SIGINT
 
@@ -101,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
     test.add_argument("cases", metavar="CASES.yaml", nargs="+", help="files of test cases")
     test.epilog = "example: stepup-bridge test --config bridge.yaml policy-tests.yaml"
+
+    doctor = _command(commands, "doctor", _doctor, "ask issuers whether anything would fail")
+    doctor.add_argument("--config", metavar="FILE", required=True, help="the configuration file")
+    doctor.add_argument(
+        "--token",
+        metavar="FILE|-",
+        action="append",
+        default=[],
+        help="a file with an access token to look at, or stdin; repeatable",
+    )
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.epilog = "example: stepup-bridge doctor --config bridge.yaml --token token.txt"
 
     schema = _command(commands, "schema", _schema, "print the JSON Schema of the configuration")
     schema.epilog = "example: stepup-bridge schema > bridge.schema.json"
@@ -283,6 +295,22 @@ def _test(options: argparse.Namespace) -> int:
             print(f"      because: {result.reason}")
     print(f"{len(cases) - failed} passed, {failed} failed")
     return FAILED if failed else ALLOWED
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from bridge.rehearsal.doctor.diagnose import NamedToken, diagnose  # noqa: PLC0415
+    from bridge.rehearsal.doctor.table import render  # noqa: PLC0415
+
+    config = load_config(options.config)
+    if options.token.count("-") > 1:
+        raise _UsageError("--token -: stdin holds one token")
+    tokens = [NamedToken(source, _read(source, "the token").strip()) for source in options.token]
+    document = asyncio.run(diagnose(config, tokens))
+    if options.json:
+        print(json.dumps(document, indent=2))
+    else:
+        print(render(document), end="")
+    return ALLOWED if document["ok"] else FAILED
 
 
 def _schema(_: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ from e2e.harness.tokens import SigningKey, TokenSpec
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "bridge.yaml"
-COMMANDS = ["serve", "check-config", "explain", "test", "schema", "demo"]
+COMMANDS = ["serve", "check-config", "explain", "test", "doctor", "schema", "demo"]
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
 
 
@@ -111,6 +111,8 @@ def test_package_runs_as_a_module() -> None:
         pytest.param(["check-config"], id="check-config-without-file"),
         pytest.param(["explain", "--config", "x"], id="explain-without-request"),
         pytest.param(["test", "--config", "x"], id="test-without-cases"),
+        pytest.param(["doctor"], id="doctor-without-config"),
+        pytest.param(["doctor", "--config", "x", "--token"], id="doctor-token-without-file"),
         pytest.param(["schema", "extra"], id="schema-with-more"),
         pytest.param(["serve", "--config", "x", "--port", "1"], id="unknown-option"),
         pytest.param([*explain_of(EXAMPLE), "--now", "soon"], id="now-is-no-number"),
@@ -222,7 +224,7 @@ def broken_files(directory: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     "kind", ["missing", "directory", "binary", "empty", "long", "no-directory", "unreadable"]
 )
-@pytest.mark.parametrize("command", ["serve", "check-config", "explain", "test", "cases"])
+@pytest.mark.parametrize("command", ["serve", "check-config", "explain", "test", "cases", "doctor"])
 def test_file_that_cannot_be_used_is_one_line(
     cli: Cli, config: Path, tmp_path: Path, command: str, kind: str
 ) -> None:
@@ -233,6 +235,7 @@ def test_file_that_cannot_be_used_is_one_line(
         "explain": explain_of(file),
         "test": ("test", "--config", file, "cases.yaml"),
         "cases": ("test", "--config", config, file),
+        "doctor": ("doctor", "--config", file),
     }
     done = cli(*arguments[command])
     assert done.code == UNUSABLE
@@ -475,3 +478,52 @@ def test_case_name_cannot_talk_to_the_terminal(cli: Cli, config: Path, tmp_path:
     file.write_text(json.dumps([{**CASE, "name": "\x1b[2J\npassed"}]))
     done = cli("test", "--config", config, file)
     assert done.stdout.splitlines()[0] == rf"passed  {file}: \x1b[2J\x0apassed"
+
+
+# doctor; what it says is in tests/rehearsal
+
+
+def test_doctor_tells_by_its_status_whether_anything_would_fail(
+    cli: Cli, config: Path, tmp_path: Path, signing_key: SigningKey
+) -> None:
+    done = cli("doctor", "--config", config)
+    assert (done.code, done.stderr) == (ALLOWED, "")
+    assert done.stdout.endswith("\n0 would fail, 0 to look at\n")
+    good, expired = tmp_path / "good", tmp_path / "expired"
+    good.write_text(bearer(signing_key).removeprefix("Bearer ") + "\n")
+    spec = TokenSpec(expires_in=-60, claims={"iat": 1})
+    expired.write_text(bearer(signing_key, spec).removeprefix("Bearer "))
+    assert cli("doctor", "--config", config, "--token", good).code == ALLOWED
+    done = cli("doctor", "--config", config, "--token", good, "--token", expired, "--json")
+    assert (done.code, done.stderr) == (FAILED, "")
+    document = json.loads(done.stdout)
+    assert document["ok"] is False
+    assert set(document) == {"ok", "issuers", "tokens"}
+    assert [set(issuer) for issuer in document["issuers"]] == [{"issuer", "checks"}]
+    assert [token["token"] for token in document["tokens"]] == [str(good), str(expired)]
+    for part in (*document["issuers"], *document["tokens"]):
+        assert all(set(check) == {"check", "outcome", "detail"} for check in part["checks"])
+    (tmp_path / "keys.json").unlink()
+    assert cli("doctor", "--config", config).code == FAILED
+
+
+def test_doctor_reads_one_token_from_stdin(
+    cli: Cli, config: Path, signing_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = bearer(signing_key).removeprefix("Bearer ").encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text + b"\n")))
+    assert cli("doctor", "--config", config, "--token", "-").code == ALLOWED
+    done = cli("doctor", "--config", config, "--token", "-", "--token", "-")
+    assert done.code == UNUSABLE
+    assert done.error() == "stepup-bridge: --token -: stdin holds one token"
+
+
+def test_doctor_without_its_token_file_is_wrong_usage(
+    cli: Cli, config: Path, tmp_path: Path
+) -> None:
+    done = cli("doctor", "--config", config, "--token", tmp_path / "missing")
+    assert done.code == UNUSABLE
+    assert done.error() == (
+        f"stepup-bridge: {tmp_path / 'missing'}: the token cannot be read: "
+        "No such file or directory"
+    )

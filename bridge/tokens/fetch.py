@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -27,10 +27,14 @@ class Document:
     Attributes:
         body: At most `MAX_ANSWER_BYTES`.
         cache_control: Value of `Cache-Control`, all its lines as one; empty where absent.
+        date: Value of `Date`; empty where absent. When a document came makes it no other.
+        age: Value of `Age`, which a cache on the way sets; empty where absent.
     """
 
     body: bytes
     cache_control: str
+    date: str = field(default="", compare=False)
+    age: str = field(default="", compare=False)
 
 
 class Fetcher:
@@ -121,8 +125,9 @@ async def _fetch(request: AbstractAsyncContextManager[aiohttp.ClientResponse]) -
             if response.headers.get("content-encoding", "identity") != "identity":
                 raise FetchError("compressed")
             body = await _read_bounded(response)
-            cache_control = ", ".join(response.headers.getall("cache-control", ()))
-            return Document(body, cache_control)
+            headers = response.headers
+            cache_control = ", ".join(headers.getall("cache-control", ()))
+            return Document(body, cache_control, headers.get("date", ""), headers.get("age", ""))
     except TimeoutError:
         raise FetchError("timeout") from None
     except aiohttp.ClientConnectorError:

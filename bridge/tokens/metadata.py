@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from bridge.tokens import json_strict
@@ -59,19 +61,33 @@ async def _discover(
             document = await fetcher.get(
                 url, timeout_seconds=timeout_seconds, allow_insecure_http=allow_insecure_http
             )
-            return _url_in(document.body, issuer, member)
+            return url_in(read_metadata(document.body), issuer, member)
         except FetchError as error:
             fault = FetchError(f"metadata_{error}")
     raise fault
 
 
-def _url_in(body: bytes, issuer: str, member: str) -> str:
+def read_metadata(body: bytes) -> dict[str, Any]:
+    """Read a metadata document.
+
+    Raises:
+        FetchError: It is none.
+    """
     try:
         metadata = json_strict.loads(body)
     except ValueError:
         raise FetchError("not_json") from None
     if not isinstance(metadata, dict):
         raise FetchError("not_an_object")
+    return metadata
+
+
+def url_in(metadata: Mapping[str, Any], issuer: str, member: str) -> str:
+    """Give a URL that an issuer's own metadata has, `jwks_uri` or `introspection_endpoint`.
+
+    Raises:
+        FetchError: It is of another issuer, or has none that may be used.
+    """
     if metadata.get("issuer") != issuer:
         raise FetchError("of_another_issuer")
     url = metadata.get(member)

@@ -178,3 +178,13 @@ async def test_cache_control_is_given_whole(
 
     issuer.answers["/jwks"] = answer
     assert await fetch(fetcher, issuer.jwks_uri) == Document(b"{}", value)
+
+
+async def test_times_of_an_answer_are_given(issuer: IssuerServer, fetcher: Fetcher) -> None:
+    date = "Sun, 06 Nov 1994 08:49:37 GMT"
+    issuer.answers["/jwks"] = raw("{}", date=date, age="60")
+    fetched = await fetch(fetcher, issuer.jwks_uri)
+    assert (fetched.date, fetched.age) == (date, "60")
+    issuer.answers["/jwks"] = raw("{}", date="", age="")
+    fetched = await fetch(fetcher, issuer.jwks_uri)
+    assert (fetched.date, fetched.age) == ("", "")
