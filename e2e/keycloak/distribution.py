@@ -19,7 +19,7 @@ VERSION = "26.7.3"
 _SHA256 = "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f"
 _ARTIFACT = f"org.keycloak:keycloak-quarkus-dist:{VERSION}:zip"
 _CACHE = Path(__file__).parents[2] / ".cache"
-_FETCH_SECONDS = 300
+_FETCH_SECONDS = 150
 
 
 class UnavailableError(Exception):
