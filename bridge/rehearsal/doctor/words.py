@@ -52,6 +52,7 @@ _REMEDIES = {
     "token_binding_not_supported": "bound (`cnf`) to what the API does not take: set its"
     " `sender_constraint`",
     "token_binding_malformed": "its `cnf` is malformed",
+    "token_binding_ambiguous": "its `cnf` is not the one that introspection says",
     "token_not_bound": "not bound, and `sender_constraint` demands that it be",
     "token_not_bound_to_key": "not bound to a key, and `sender_constraint` demands DPoP",
     "token_bound_to_key_sent_as_bearer": "bound to a key, and `sender_constraint` takes no DPoP",
