@@ -25,11 +25,11 @@ ARGS ?=
 
 # What needs a test for each branch: the pure rooms. All of tokens is pure but its I/O half.
 PURE = bridge/policy/*,bridge/decision/*,bridge/gateways/*,bridge/tokens/*
-IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/keys.py,bridge/tokens/metadata.py,bridge/tokens/verifier.py
+IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/keys.py,bridge/tokens/metadata.py,bridge/tokens/replay_redis.py,bridge/tokens/verifier.py
 
 .PHONY: help
 help: ## list what there is
-	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-11s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "make %-17s  %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: $(STAMPS)/run ## create .venv with stepup-bridge in it (PYTHON=python3.12: with that one)
@@ -87,6 +87,24 @@ e2e-docker: $(STAMPS)/dev ## the same in containers, with images from packages; 
 conformance: $(STAMPS)/dev ## the conformance kit through every gateway; writes the table of docs/conformance.md
 	$(BIN)/python -m e2e.conformance_table
 
+# Not part of `make e2e`: Java, Maven and Chromium, and minutes.
+.PHONY: e2e-keycloak
+e2e-keycloak: $(STAMPS)/dev ## the step-up round trip with a real Keycloak and a real browser
+	$(BIN)/python -m e2e.keycloak.distribution
+	$(BIN)/pytest e2e/keycloak -m keycloak $(ARGS)
+
+# Not part of `make e2e`: Node.js and Chromium.
+.PHONY: e2e-oidc-provider
+e2e-oidc-provider: $(STAMPS)/dev e2e-oidc-provider-packages ## JWT, opaque and DPoP-bound tokens of a real oidc-provider
+	$(BIN)/pytest e2e/oidc_provider -m oidc_provider $(ARGS)
+
+.PHONY: e2e-oidc-provider-packages
+e2e-oidc-provider-packages: e2e/oidc_provider/node_modules/.package-lock.json
+
+e2e/oidc_provider/node_modules/.package-lock.json: e2e/oidc_provider/package-lock.json
+	npm ci --prefix e2e/oidc_provider --ignore-scripts --no-audit --no-fund
+	@touch $@
+
 .PHONY: lua
 lua: kong ## the same as `make kong`
 
@@ -120,7 +138,7 @@ lock: $(STAMPS)/dev ## write requirements/ anew after pyproject.toml (ARGS=--upg
 
 .PHONY: clean
 clean: ## delete what the other targets made, .venv too
-	rm -rf $(VENV) .cache .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) .cache e2e/oidc_provider/node_modules .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 
 # A stamp may be missing while .venv is there and works: then it is kept.
 $(STAMPS)/venv:

@@ -66,8 +66,8 @@ class TokenError(BridgeError):
     """The client's access token is unusable: 401 `invalid_token` (RFC 6750 §3.1).
 
     Attributes:
-        check: The check that failed, for `explain`: one of `tokens.jwt.CHECKS` or of
-            `tokens.confirmation.BINDING_CHECKS`, or `introspection`.
+        check: The check that failed, for `explain`: one of `tokens.jwt.CHECKS`, `introspection`, or
+            one of `tokens.confirmation.BINDING_CHECKS`.
         reason: Stable code for logs, e.g. `token_expired`. Never sent to the client.
     """
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 
 from e2e.harness.arrangement import Arrangement, Evidence
 from e2e.harness.bridge import Bridge
+from e2e.harness.browser import Knowledge, Person, find_chromium, people
 from e2e.harness.envoy import find_binary, versions
 from e2e.harness.gateway import GatewayFactory
 from e2e.harness.gateways import PRODUCTS, envoy, gateways
@@ -18,12 +19,16 @@ from e2e.harness.runtime import RUNTIMES, close_engine, find_image, runtime
 from e2e.harness.stack import Stack
 from e2e.harness.upstream import RecordingUpstream
 
+# Markers of what needs more than packages of Python, and is never run unless it is named.
+BY_REQUEST = ("keycloak", "oidc_provider")
 _LAST, _SEARCH = "test_secrets.py", "test_no_log_metric_or_page_holds_a_secret"
 _TAIL_LINES = 40
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "faults: something is down, slow or killed; takes seconds")
+    for marker in BY_REQUEST:
+        config.addinivalue_line("markers", f"{marker}: against a real one; only with -m {marker}")
     if runtime() not in RUNTIMES:
         raise pytest.UsageError(f"E2E_RUNTIME={runtime()}: one of {', '.join(RUNTIMES)}")
 
@@ -43,8 +48,14 @@ def pytest_unconfigure() -> None:
     close_engine()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Search for secrets when all has been said."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what nobody asked for; search for secrets when all has been said."""
+    asked = str(config.option.markexpr)
+    unasked = [marker for marker in BY_REQUEST if marker not in asked]
+    dropped = [item for item in items if any(item.get_closest_marker(name) for name in unasked)]
+    if dropped:
+        items[:] = [item for item in items if item not in set(dropped)]
+        config.hook.pytest_deselected(items=dropped)
     items.sort(key=lambda item: (item.path.name == _LAST, item.name == _SEARCH))
 
 
@@ -120,6 +131,21 @@ def bridge(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
 @pytest.fixture(scope="session")
 def bridge_on_unix_socket(shared: Arrangement, issuer: Issuer, down_issuer: Issuer) -> Bridge:
     return shared.bridge(configuration(issuer, [down_issuer]), unix=True, ready=False)
+
+
+@pytest.fixture(scope="session")
+def new_person() -> Iterator[Callable[[Knowledge], Person]]:
+    """Chromium; each call gives a person with a profile of their own, and with this knowledge."""
+    chromium = find_chromium()
+    assert chromium is not None, "no Chromium on the path (Debian: apt-get install chromium)"
+    with people(chromium) as new:
+        yield new
+
+
+@pytest.fixture(scope="session")
+def landing(shared: Arrangement) -> RecordingUpstream:
+    """Where a browser lands with the authorization response."""
+    return shared.upstream()
 
 
 _USUAL, _UNIX = gateways(), gateways("unix")

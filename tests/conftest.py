@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 from running_bridge import Service, policy, write_keys
 
 from e2e.harness.issuer import Issuer
 from e2e.harness.tokens import SigningKey
+
+# A busy machine is slow: only what is wrong may fail.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session")

@@ -80,6 +80,9 @@ def reasons() -> Iterator[str]:
                     re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[a-z0-9_…]+"
                     for part in parts
                 )
+        for key in node.keywords:
+            if (name, key.arg) == ("_replace", "reason") and isinstance(key.value, ast.Constant):
+                yield re.escape(str(key.value.value))
 
 
 def test_operations_lists_every_metric_and_no_other() -> None:

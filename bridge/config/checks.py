@@ -182,6 +182,10 @@ def _check_dpop(root: Place) -> Iterator[Problem]:
             yield more.problem(f"must not stand beside {first}")
     if redis and find_spec("redis") is None:
         yield redis[0].problem("needs the extra redis: pip install 'stepup-bridge[redis]'")
+    loop_guard = root.child("loop_guard")
+    shared = None if loop_guard is None else loop_guard.child("shared")
+    if shared is not None and shared.node.value is True and not redis:
+        yield shared.problem("must be false, or dpop.replay have a Redis")
     workers = root.child("workers")
     takers = [place for api in root.items("apis") if (place := api.child("sender_constraint"))]
     takers = [place for place in takers if place.text in TAKES_DPOP]

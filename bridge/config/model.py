@@ -394,6 +394,31 @@ class TokenCacheSection(Section):
     )
 
 
+class LoopGuardSection(Section):
+    """What becomes of step-ups that lead nowhere: new logins, and still not what was asked for."""
+
+    action: Literal["report", "forbid"] = Field(
+        default="report",
+        description="report: say so in the challenge, the log and a metric; forbid: also answer 403"
+        " with Retry-After from the limit on. Default report.",
+    )
+    limit: Annotated[int, *f.whole_number(2, 100)] = Field(
+        default=3, description="New logins in vain within the window before 403. Default 3."
+    )
+    window: Annotated[int, *f.seconds(1, 86_400)] = Field(
+        default=600, description="How long each counts, a duration of 1s to 24h. Default 10m."
+    )
+    max_entries: Annotated[int, *f.whole_number(1, 1_000_000)] = Field(
+        default=10_000,
+        description="Operations of users that each worker remembers. Default 10000.",
+    )
+    shared: bool = Field(
+        default=False,
+        description="Count in the Redis of dpop.replay, which workers and replicas share."
+        " Default false.",
+    )
+
+
 class LogSection(Section):
     """What is logged on stdout, and how. A change needs a restart."""
 
@@ -459,5 +484,8 @@ class FileSection(Section):
     )
     token_cache: TokenCacheSection = Field(
         default=TokenCacheSection(), description="The cache of verified tokens."
+    )
+    loop_guard: LoopGuardSection = Field(
+        default=LoopGuardSection(), description="What becomes of step-ups that lead nowhere."
     )
     log: LogSection = Field(default=LogSection(), description="What is logged on stdout, and how.")

@@ -48,14 +48,7 @@ def read_secrets(root: Place, directory: Path, environ: Mapping[str, str]) -> Se
                 value = _read_file(file)
             else:
                 value = _read_variable(place.text, environ)
-            if place.path.endswith(".private_key_file"):
-                read_private_key(value)
-            elif "redis_url_" in place.path:
-                addresses.redis_url(_text(value))
-            elif "nonce_secret_" in place.path:
-                _check_nonce_secret(value)
-            else:
-                _check_client_secret(value)
+            _check(place.path, value)
         except ValueError as error:
             secrets.problems.append(place.problem(str(error)))
         else:
@@ -98,6 +91,20 @@ def _read_variable(name: str, environ: Mapping[str, str]) -> bytes:
     return environ[name].encode("utf-8", "surrogateescape")
 
 
+def _check(path: str, value: bytes) -> None:
+    """Check a secret by what it is for: the key that names it."""
+    key = path.rpartition(".")[2]
+    if key == "private_key_file":
+        read_private_key(value)
+    elif key.startswith("redis_url"):
+        addresses.redis_url(_text(value))
+    elif key.startswith("nonce_secret"):
+        if len(value) < MIN_NONCE_SECRET_BYTES:
+            raise ValueError(f"names a secret of less than {MIN_NONCE_SECRET_BYTES} bytes")
+    else:
+        _check_client_secret(value)
+
+
 def _check_client_secret(value: bytes) -> None:
     """Check a secret. Spec: RFC 6749 §A.2 (printable), in UTF-8 (§B)."""
     text = _text(value)
@@ -105,11 +112,6 @@ def _check_client_secret(value: bytes) -> None:
         raise ValueError("names a secret that is empty")
     if not text.isprintable():
         raise ValueError("names a secret with control characters, more than one line maybe")
-
-
-def _check_nonce_secret(value: bytes) -> None:
-    if len(value) < MIN_NONCE_SECRET_BYTES:
-        raise ValueError(f"names a secret of less than {MIN_NONCE_SECRET_BYTES} bytes")
 
 
 def _text(value: bytes) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -50,6 +50,26 @@ class TokenCacheSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopGuardSettings:
+    """What becomes of step-ups that lead nowhere.
+
+    Attributes:
+        limit: New tokens that still fail within the window from which on `forbid` forbids.
+        window: Seconds.
+        max_entries: Operations of users that are remembered in memory.
+        redis_url: Where workers and replicas share their counts; None: in memory.
+        redis_timeout: Bound of each call to it, seconds.
+    """
+
+    action: Literal["report", "forbid"] = "report"
+    limit: int = 3
+    window: int = 600
+    max_entries: int = 10_000
+    redis_url: str | None = field(default=None, repr=False)
+    redis_timeout: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class LogSettings:
     """What is logged on stdout, and how."""
 
@@ -88,4 +108,5 @@ class Config:
     dpop: DpopSettings = DEFAULT_DPOP
     trust_xfcc: bool = False
     token_cache: TokenCacheSettings = TokenCacheSettings()
+    loop_guard: LoopGuardSettings = LoopGuardSettings()
     log: LogSettings = LogSettings()

@@ -12,6 +12,7 @@ from bridge.config.secret_values import Secrets
 from bridge.config.settings import (
     Config,
     LogSettings,
+    LoopGuardSettings,
     TokenCacheSettings,
 )
 from bridge.policy.operations import Api, Operation, PathRules, Policy
@@ -42,6 +43,7 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
     )
     levels = tuple(section.assurance_levels or ())
     names = tuple(issuer.issuer for issuer in issuers)
+    dpop = _dpop(section.dpop, secrets)
     return Config(
         file=file,
         files=(file, *secrets.files),
@@ -58,11 +60,12 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
         unavailable_status=section.unavailable_status,
         assurance_levels=levels,
         upstream_headers=tuple(section.upstream_headers.items()),
-        dpop=_dpop(section.dpop, secrets),
+        dpop=dpop,
         trust_xfcc=section.client_certificate == "x-forwarded-client-cert",
         token_cache=TokenCacheSettings(
             max_entries=section.token_cache.max_entries, ttl=section.token_cache.ttl
         ),
+        loop_guard=_loop_guard(section.loop_guard, dpop),
         log=LogSettings(level=section.log.level, format=section.log.format),
     )
 
@@ -134,6 +137,17 @@ def _introspection(
         endpoint=section.endpoint,
         when=section.when,
         cache_ttl=section.cache_ttl,
+    )
+
+
+def _loop_guard(section: model.LoopGuardSection, dpop: DpopSettings) -> LoopGuardSettings:
+    return LoopGuardSettings(
+        action=section.action,
+        limit=section.limit,
+        window=section.window,
+        max_entries=section.max_entries,
+        redis_url=dpop.redis_url if section.shared else None,
+        redis_timeout=dpop.timeout,
     )
 
 

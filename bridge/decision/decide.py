@@ -78,7 +78,7 @@ class Decision(NamedTuple):
         would_deny: Monitor mode: allowed, though the table says no.
         unmet: What of it is not met.
         token: The verified token, if there was one to look at.
-        retry_after_seconds: Row 8 only.
+        retry_after_seconds: Row 8, and row 10 where the loop guard forbids.
         scheme: By which the credentials were presented; None: none were, or that is ambiguous.
         nonce: What the next DPoP proof must hold.
     """

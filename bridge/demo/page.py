@@ -11,6 +11,7 @@ _DIRECTORY = Path(__file__).parent / "page"
 _FILES = {
     "/": ("index.html", "text/html"),
     "/page.js": ("page.js", "text/javascript"),
+    "/step-up.js": ("step-up.js", "text/javascript"),
     "/page.css": ("page.css", "text/css"),
 }
 

@@ -201,7 +201,7 @@ def _token_steps(
 
 def _is_of_binding(finding: Finding) -> bool:
     return isinstance(finding, ReplayStoreError) or (
-        isinstance(finding, TokenError) and finding.check not in CHECKS
+        isinstance(finding, TokenError) and finding.check not in (*CHECKS, INTROSPECTION)
     )
 
 

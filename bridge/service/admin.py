@@ -140,9 +140,32 @@ def render_page(status: Status) -> str:
         f"{refused if report.config_problems else ''}"
         f"<h2>Issuers</h2>{_table(('issuer', 'keys', 'fetched', 'last fetch'), issuers)}"
         f"<h2>Introspection</h2>{_table(('issuer', 'last call'), introspection)}"
+        f"{_ignored_step_ups(report)}"
         f"<h2>Checks</h2>"
         f"{_table(('gateway', 'api', 'operation', 'decision', 'error', 'checks'), checks)}"
         f'<p><a href="/readyz">readyz</a> <a href="/metrics">metrics</a></p></html>\n'
+    )
+
+
+def _ignored_step_ups(report: Report) -> str:
+    """Tell which step-ups led nowhere lately, what was asked and what came; nothing if none."""
+    if not report.step_up_ignored_last:
+        return ""
+    head = ("time", "issuer", "api", "operation", "client", "acr_values", "max_age", "acr", "age")
+    rows = (
+        (
+            time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(ignored.at)),
+            *(ignored.issuer, ignored.api, ignored.operation, ignored.client_id),
+            ignored.acr_values or "-",
+            "-" if ignored.max_age is None else f"{ignored.max_age} s",
+            ignored.acr or "none",
+            "no auth_time" if ignored.auth_age_seconds is None else f"{ignored.auth_age_seconds} s",
+        )
+        for ignored in reversed(report.step_up_ignored_last)
+    )
+    return (
+        "<h2>Step-ups that were ignored</h2><p>Asked for (acr_values, max_age), and what came after"
+        f" a new login (acr, age).</p>{_table(head, rows)}"
     )
 
 

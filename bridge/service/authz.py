@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from bridge.decision.decide import Decision, decide_unavailable
+from bridge.decision.decide import Decision, Row, decide_unavailable
 from bridge.decision.resource_metadata import WELL_KNOWN_PATH
 from bridge.errors import RequestError
 from bridge.gateways import envoy, forward_auth, native, nginx
@@ -125,6 +125,8 @@ class AuthzHandler:
         now = int(time.time())
         try:
             decision = (await self._runtime.checker.check(request, now)).decision
+            if decision.row is Row.STEP_UP:
+                decision = await self._runtime.guard_loops(decision, now)
         except Exception as defect:
             decision = decide_unavailable(self._runtime.checker.config.unavailable_status)
             self._log.error("check_failed", **describe(defect))

@@ -23,6 +23,7 @@ METRICS = {
     "stepup_token_cache_entries": "Verified tokens held, all workers.",
     "stepup_key_set_fetches_total": "Fetches of issuers' keys.",
     "stepup_key_set_age_seconds": "Time since an issuer's keys were last fetched; the oldest.",
+    "stepup_step_up_ignored_total": "New access tokens that still lacked what was asked for.",
     "stepup_introspections_total": "Calls to issuers' introspection endpoints.",
     "stepup_dpop_proofs_total": "DPoP proofs looked up among the used ones.",
     "stepup_dpop_proofs_remembered": "Used DPoP proofs held in memory, all workers.",
@@ -33,7 +34,7 @@ METRICS = {
 }
 """Every metric with its help text, for the documentation."""
 
-PROOF_OUTCOMES = ("fresh", "replayed", "forgotten", "full", "error")
+PROOF_RESULTS = ("fresh", "replayed", "forgotten", "full", "error")
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _CHECK_LABELS = ("gateway", "api", "operation", "decision", "error")
 
@@ -64,10 +65,12 @@ class _Report(Collector):
             if state.age_seconds is not None
         ]
         yield _gauge("stepup_key_set_age_seconds", ("issuer",), ages)
+        ignored = report.step_up_ignored.items()
+        yield _counter("stepup_step_up_ignored_total", ("issuer", "api", "operation"), ignored)
         calls = report.introspections.items()
         yield _counter("stepup_introspections_total", ("issuer", "outcome"), calls)
-        proofs = [((outcome,), report.dpop_proofs[outcome]) for outcome in PROOF_OUTCOMES]
-        yield _counter("stepup_dpop_proofs_total", ("outcome",), proofs)
+        proofs = [((result,), report.dpop_proofs[result]) for result in PROOF_RESULTS]
+        yield _counter("stepup_dpop_proofs_total", ("result",), proofs)
         remembered = [((), report.dpop_proofs_remembered)]
         yield _gauge("stepup_dpop_proofs_remembered", (), remembered)
         is_up = float(report.replay_store_error is None)

@@ -10,10 +10,13 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
 BUCKETS_SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 2.5)
+
+_SHOWN_STEP_UPS = 20
+_SHOWN_LENGTH = 100
 
 Labels = tuple[str, ...]
 
@@ -47,6 +50,24 @@ class KeySetState:
 
 
 @dataclass(slots=True)
+class IgnoredStepUp:
+    """A new access token that still lacks what was asked for; `acr_values`, `max_age`: what was.
+
+    `acr` and `acr_values` are lists joined with spaces; `auth_age_seconds` None: no `auth_time`.
+    """
+
+    at: int
+    issuer: str
+    api: str
+    operation: str
+    client_id: str
+    acr_values: str
+    max_age: int | None
+    acr: str
+    auth_age_seconds: float | None
+
+
+@dataclass(slots=True)
 class IntrospectionState:
     """How the last call to an issuer's introspection endpoint ended; None: well, or none was."""
 
@@ -62,6 +83,8 @@ class Report:
         checks: By gateway, api, operation, decision, error.
         check_seconds: By gateway.
         key_set_fetches: By issuer and outcome.
+        step_up_ignored: By issuer, api, operation.
+        step_up_ignored_last: The newest of them, the newest last, their texts cut short.
         introspections: By issuer and outcome.
         dpop_proofs: By outcome.
         replay_store_error: Why Redis cannot tell used proofs; None: it can, or none is needed.
@@ -77,6 +100,8 @@ class Report:
     token_cache_misses: int = 0
     token_cache_entries: int = 0
     key_set_fetches: Counter[Labels] = field(default_factory=Counter)
+    step_up_ignored: Counter[Labels] = field(default_factory=Counter)
+    step_up_ignored_last: list[IgnoredStepUp] = field(default_factory=list)
     key_sets: list[KeySetState] = field(default_factory=list)
     introspections: Counter[Labels] = field(default_factory=Counter)
     introspection: list[IntrospectionState] = field(default_factory=list)
@@ -104,14 +129,23 @@ class Report:
             durations = self.check_seconds[gateway] = Durations()
         durations.observe(seconds)
 
+    def count_ignored(self, ignored: IgnoredStepUp) -> None:
+        """Count a step-up that was ignored, and keep it for people."""
+        self.step_up_ignored[ignored.issuer, ignored.api, ignored.operation] += 1
+        short = replace(
+            ignored, client_id=ignored.client_id[:_SHOWN_LENGTH], acr=ignored.acr[:_SHOWN_LENGTH]
+        )
+        self.step_up_ignored_last = [*self.step_up_ignored_last, short][-_SHOWN_STEP_UPS:]
+
     def to_json(self) -> bytes:
         """Write the report as one line."""
         document = asdict(self)
         document["checks"] = [[*labels, n] for labels, n in self.checks.items()]
         document["key_set_fetches"] = [[*labels, n] for labels, n in self.key_set_fetches.items()]
+        document["step_up_ignored"] = [[*labels, n] for labels, n in self.step_up_ignored.items()]
         document["introspections"] = [[*labels, n] for labels, n in self.introspections.items()]
-        document["dpop_proofs"] = dict(self.dpop_proofs)  # asdict rebuilds a Counter wrongly
-        document["config_loads"] = dict(self.config_loads)
+        document["dpop_proofs"] = dict(self.dpop_proofs)
+        document["config_loads"] = dict(self.config_loads)  # asdict rebuilds a Counter wrongly
         return json.dumps(document).encode() + b"\n"
 
     @classmethod
@@ -120,6 +154,9 @@ class Report:
         document: dict[str, Any] = json.loads(line)
         document["checks"] = _counter(document["checks"])
         document["key_set_fetches"] = _counter(document["key_set_fetches"])
+        document["step_up_ignored"] = _counter(document["step_up_ignored"])
+        last = [IgnoredStepUp(**ignored) for ignored in document["step_up_ignored_last"]]
+        document["step_up_ignored_last"] = last
         document["introspections"] = _counter(document["introspections"])
         document["introspection"] = [IntrospectionState(**s) for s in document["introspection"]]
         document["dpop_proofs"] = Counter(document["dpop_proofs"])
@@ -150,6 +187,8 @@ def merge(reports: Iterable[Report]) -> Report:
         total.token_cache_misses += report.token_cache_misses
         total.token_cache_entries += report.token_cache_entries
         total.key_set_fetches.update(report.key_set_fetches)
+        total.step_up_ignored.update(report.step_up_ignored)
+        total.step_up_ignored_last += report.step_up_ignored_last
         total.introspections.update(report.introspections)
         total.dpop_proofs.update(report.dpop_proofs)
         total.dpop_proofs_remembered += report.dpop_proofs_remembered
@@ -168,6 +207,8 @@ def merge(reports: Iterable[Report]) -> Report:
             if asked.error is not None or asked.issuer not in introspection:
                 introspection[asked.issuer] = asked
     total.key_sets = list(key_sets.values())
+    total.step_up_ignored_last.sort(key=lambda ignored: ignored.at)
+    del total.step_up_ignored_last[:-_SHOWN_STEP_UPS]
     total.introspection = list(introspection.values())
     return total
 
@@ -180,6 +221,8 @@ def counters_of(report: Report) -> Report:
         token_cache_hits=report.token_cache_hits,
         token_cache_misses=report.token_cache_misses,
         key_set_fetches=report.key_set_fetches,
+        step_up_ignored=report.step_up_ignored,
+        step_up_ignored_last=report.step_up_ignored_last,
         introspections=report.introspections,
         dpop_proofs=report.dpop_proofs,
         config_loads=report.config_loads,

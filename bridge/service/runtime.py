@@ -11,11 +11,13 @@ from typing import Any, Self
 
 from bridge.config.load import load_config
 from bridge.config.settings import Config
+from bridge.decision.decide import Decision
 from bridge.errors import ConfigError
 from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
 from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import IntrospectionState, KeySetState, Report
+from bridge.service.shared_loop_guard import SharedLoopGuard
 from bridge.service.start import Start
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
@@ -61,6 +63,7 @@ class Runtime:
         self._issuers: dict[str, Issuer] = {}
         self._verifier: TokenVerifier | None = None
         self._cache: TokenCache[Issuer] = TokenCache(1, 1)
+        self._loop_guard = SharedLoopGuard(config.loop_guard, log)
         self._reload_wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._files = config.files
@@ -68,6 +71,7 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         await self._fetcher.__aenter__()
+        await self._loop_guard.__aenter__()
         await self._take_over(self._config)
         self._watching = asyncio.create_task(self._watch())
         return self
@@ -86,6 +90,7 @@ class Runtime:
         for introspection in _introspections(self._issuers):
             await introspection.stop(finish=False)
         await self._own_proofs.stop()
+        await self._loop_guard.__aexit__(kind, error, traceback)
         await self._fetcher.__aexit__(kind, error, traceback)
 
     def report(self) -> Report:
@@ -109,6 +114,24 @@ class Runtime:
             for introspection in _introspections(self._issuers)
         ]
         return report
+
+    async def guard_loops(self, denial: Decision, now: int) -> Decision:
+        """Look at a step-up denial before it is given; see `LoopGuard.judge`."""
+        told, ignored = await self._loop_guard.judge(denial, now)
+        if ignored is not None:
+            self.tally.count_ignored(ignored)
+            self._log.warning(
+                "step_up_ignored",
+                api=ignored.api,
+                operation=ignored.operation,
+                issuer=ignored.issuer,
+                client_id=ignored.client_id,
+                acr_values=ignored.acr_values or None,
+                max_age=ignored.max_age,
+                acr=ignored.acr or None,
+                auth_age_seconds=ignored.auth_age_seconds,
+            )
+        return told
 
     def want_reload(self) -> None:
         """Load the configuration again soon, changed or not (SIGHUP)."""
@@ -175,17 +198,15 @@ class Runtime:
         if config.token_cache != self._config.token_cache or self._verifier is None:
             limits = config.token_cache
             self._cache = TokenCache(limits.max_entries, limits.ttl)
+        retired_guard = self._loop_guard
+        if config.loop_guard != retired_guard.settings:
+            self._loop_guard = await SharedLoopGuard(config.loop_guard, self._log).__aenter__()
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
+        binding = await self._binding(config)
         if self._verifier is not None:
             self.report()  # takes the old verifier's counts
         verifier = TokenVerifier(issuers, self._cache)
-        if self._proofs is self._own_proofs:
-            await self._own_proofs.take_over(config)
-        nonces = None
-        if config.dpop.nonce == "required":
-            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
-        binding = SenderBinding(config.dpop, nonces, self._proofs)
         checker = Checker(config, verifier, binding)
         self._verifier, self._issuers, self._config = verifier, issuers, config
         self.checker = checker
@@ -195,8 +216,19 @@ class Runtime:
         self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
         for keys in retired_keys:
             await keys.stop()
+        if retired_guard is not self._loop_guard:
+            await retired_guard.__aexit__(None, None, None)
         for introspection in retired_introspections:
             await introspection.stop(finish=True)
+
+    async def _binding(self, config: Config) -> SenderBinding:
+        """Prepare what checks sender-constrained tokens."""
+        if self._proofs is self._own_proofs:
+            await self._own_proofs.take_over(config)
+        nonces = None
+        if config.dpop.nonce == "required":
+            nonces = Nonces(config.dpop.nonce_secret or self._start.nonce_secret)
+        return SenderBinding(config.dpop, nonces, self._proofs)
 
     def _prepare_issuers(
         self, config: Config, identity: IdentityHeaders, *, keep: bool

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from bridge.errors import TokenError
 from bridge.tokens.confirmation import Confirmation, read_confirmation
 from bridge.tokens.identity import IdentityHeaders, UpstreamHeaders
 from bridge.tokens.settings import POLICY_NAMES, AcrNames, ClaimPath, IssuerSettings
@@ -33,6 +34,8 @@ class AccessToken:
         is_machine: No user stands behind it, as far as can be seen: nobody can step up.
         acr_names: What its issuer calls the policy's acr values.
         insufficient_claims: Its client is told in Microsoft Entra's dialect too.
+        sub: Whom it stands for; None where that is no string.
+        iat: When it was issued, epoch seconds; None: unknown.
         introspected: The issuer was asked about it (RFC 7662).
         confirmation: What it is bound to, to be proven at every request; None: nothing.
     """
@@ -49,6 +52,8 @@ class AccessToken:
     is_machine: bool = False
     acr_names: AcrNames = POLICY_NAMES
     insufficient_claims: bool = False
+    sub: str | None = None
+    iat: float | None = None
     introspected: bool = False
     confirmation: Confirmation | None = None
 
@@ -74,6 +79,7 @@ def access_token(
     scope = find_claim(claims, names.scope)
     client_id = find_claim(claims, names.client_id)
     exp = claims.get("exp", math.inf)
+    confirmation = _confirmation(claims, answer)
     if answer is not None:
         acr = find_claim(answer, names.acr, acr)
         auth_time = find_claim(answer, names.auth_time, auth_time)
@@ -81,13 +87,13 @@ def access_token(
         client_id = find_claim(answer, names.client_id, client_id)
         exp = min(exp, answer.get("exp", math.inf))
         claims = {**claims, **answer}
+    sub = claims.get("sub")
     authenticated = settings.acr_names.to_policy(read_acr(acr))
     if settings.acr_names is not POLICY_NAMES:
         acr = list(authenticated)
     shown = {**claims, "acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
     if client_id is None:
         client_id = claims.get("azp")
-    confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
     return AccessToken(
         iss=settings.issuer,
         aud=aud,
@@ -101,9 +107,27 @@ def access_token(
         is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
+        sub=sub if isinstance(sub, str) else None,
+        iat=read_auth_time(claims.get("iat")),
         introspected=answer is not None,
         confirmation=confirmation,
     )
+
+
+def _confirmation(claims: Claims, answer: Claims | None) -> Confirmation | None:
+    """Read what the token is bound to; where token and answer both say it, they must agree.
+
+    Raises:
+        TokenError: They do not, or it cannot be checked. An answer loosens no binding.
+    """
+    bound = [
+        read_confirmation(said["cnf"])
+        for said in (claims, answer)
+        if said is not None and "cnf" in said
+    ]
+    if len(bound) > 1 and bound[0] != bound[1]:
+        raise TokenError("cnf", "token_binding_ambiguous")
+    return bound[0] if bound else None
 
 
 def _is_machine(claims: Claims, client_id: Any, acr: tuple[str, ...]) -> bool:

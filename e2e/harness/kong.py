@@ -92,9 +92,11 @@ class KongOptions:
 
     Attributes:
         cors: Switch on what stands there in comments for browsers.
+        origin: Of the pages that `cors` is for.
     """
 
     cors: bool = False
+    origin: str = "https://app.example.com"
 
 
 class KongGateway:
@@ -170,6 +172,8 @@ def _declaration(options: KongOptions, wiring: Wiring) -> dict[str, Any]:
         _replace(route, "protocols", ["https"], ["http"])
     if options.cors:
         document |= _commented_out(text)
+        config = document["plugins"][0]["config"]
+        _replace(config, "origins", ["https://app.example.com"], [options.origin])
     # Says that the configuration is there.
     document["services"].append(
         {

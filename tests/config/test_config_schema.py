@@ -82,6 +82,7 @@ VALUES: dict[str, list[object]] = {
     "listen": [{}, {"authz": "unix:a"}, {"authz": "[::1]:0"}, {"authz": "h:1", "admin": "H:2"}],
     "upstream_headers": [{}, {"X-A": "a b"}, {"x.y": "z"}, {"te": "a"}, {"": "a"}],
     "token_cache": [{}, {"ttl": "24h", "max_entries": 1}],
+    "loop_guard": [{}, {"action": "forbid", "window": "24h"}, {"limit": 1}, {"shared": True}],
     "log": [{}, {"level": "error"}],
     "client_certificate": ["none", "x-forwarded-client-cert"],
     "dpop": [

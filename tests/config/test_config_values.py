@@ -14,6 +14,7 @@ from bridge.config.load import load_config
 from bridge.config.settings import (
     Config,
     LogSettings,
+    LoopGuardSettings,
     TcpAddress,
     TokenCacheSettings,
     UnixAddress,
@@ -115,6 +116,7 @@ dpop:
   nonce: required
   replay: {redis_url: "redis://redis/1", on_error: allow, timeout: 2s, max_entries: 7}
 token_cache: {max_entries: 5, ttl: 1h}
+loop_guard: {action: forbid, limit: 2, window: 1m, max_entries: 7, shared: true}
 log: {level: debug, format: console}
 """
     assert load(tmp_path, text) == Config(
@@ -193,6 +195,7 @@ log: {level: debug, format: console}
         ),
         trust_xfcc=True,
         token_cache=TokenCacheSettings(5, 3600),
+        loop_guard=LoopGuardSettings("forbid", 2, 60, 7, "redis://redis/1", 2),
         log=LogSettings("debug", "console"),
     )
 

@@ -34,7 +34,7 @@ from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts
 from bridge.rehearsal.doctor.issuer import check_issuer
 from bridge.rehearsal.doctor.table import render
 from bridge.rehearsal.doctor.times import clock_skew
-from bridge.rehearsal.doctor.words import describe_fault
+from bridge.rehearsal.doctor.words import describe_fault, remedy
 from bridge.tokens.fetch import Document
 from bridge.tokens.jwk import VerificationKey, read_key_set
 from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
@@ -46,6 +46,7 @@ OIDC = f"{ISSUER}/.well-known/openid-configuration"
 JWKS = f"{ISSUER}/keys"
 MFA, PHR, PWD = "urn:example:mfa", "urn:example:phr", "urn:example:pwd"
 NOW = 1_800_000_000.0
+DOCS = Path(__file__).parents[2] / "docs"
 Report = dict[str, Any]
 
 
@@ -393,7 +394,7 @@ def test_auth_time_where_max_age_is_demanded(
 
 
 def test_every_fault_of_fetching_has_words() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text("utf-8")
+    page = (DOCS / "operations.md").read_text("utf-8")
     table = page.partition("\n| error | means |")[2].partition("\n\n")[0]
     codes = {
         code.removeprefix("metadata_")
@@ -408,6 +409,19 @@ def test_every_fault_of_fetching_has_words() -> None:
     assert len(codes) > 10
     for code in codes:
         assert describe_fault(code) != code, code
+
+
+def test_every_reason_to_refuse_a_token_has_words() -> None:
+    page = (DOCS / "decisions.md").read_text("utf-8").partition("\n## Reasons\n")[2]
+    rows = [line for line in page.splitlines() if re.match(r"\| [789] ", line)]
+    reasons = {reason for row in rows for reason in re.findall(r"`([a-z_0-9]+)`", row)}
+    of_requests = re.compile("check_failed|dpop_|client_certificate_|replay_")
+    reasons = {reason for reason in reasons if not of_requests.match(reason)}
+    assert len(reasons) > 25
+    for reason in reasons:
+        assert remedy(reason) != reason, reason
+        code = reason.removeprefix("introspection_")
+        assert code in (reason, "overloaded") or describe_fault(code) != code, reason
 
 
 # issuers on loopback
@@ -438,7 +452,9 @@ def write(directory: Path, *issuers: dict[str, Any], **top_level: Any) -> Config
         }
     ]
     written = [{**common, **issuer} for issuer in issuers]
-    file.write_text(json.dumps({"version": 1, "issuers": written, "apis": apis, **top_level}))
+    nobody = {"listen": {"admin": "127.0.0.1:0"}}
+    document = {"version": 1, "issuers": written, "apis": apis, **nobody, **top_level}
+    file.write_text(json.dumps(document))
     return load_config(file)
 
 
@@ -482,7 +498,7 @@ async def test_good_issuer_passes(server: IssuerServer, tmp_path: Path) -> None:
     assert report["tokens"] == []
     [issuer] = report["issuers"]
     assert issuer["issuer"] == server.url
-    assert [check["outcome"] for check in issuer["checks"]] == ["ok"] * 9
+    assert [check["outcome"] for check in issuer["checks"]] == [*["ok"] * 9, "skipped"]
     assert sorted(server.asked) == sorted(
         [WELL_KNOWN, "/jwks", "/.well-known/openid-configuration"]
     )
@@ -639,6 +655,7 @@ REFUSED = [
     pytest.param({}, {**LATER, "iat": SOON}, "iat", "token_issued_in_the_future", id="iat"),
     pytest.param({"typ": "JWT"}, {"nonce": "n"}, "id_token", "token_is_an_id_token", id="id-token"),
     pytest.param({}, {"cnf": {"x": "y"}}, "cnf", "token_binding_not_supported", id="bound"),
+    pytest.param({}, {"cnf": {"jkt": "y"}}, "cnf", "token_binding_malformed", id="bound-badly"),
     pytest.param({}, {"aud": "other"}, "audience", "token_audience_not_accepted", id="audience"),
     pytest.param({}, {"iss": "https://x.test"}, "issuer", "token_issuer_not_accepted", id="issuer"),
     pytest.param({}, {"iss": 7}, "issuer", "token_issuer_not_accepted", id="issuer-is-a-number"),
@@ -748,6 +765,40 @@ async def test_what_is_no_jwt(config: Config, presented: str, detail: str) -> No
     assert {each["decision"] for each in described["operations"]} == {"deny"}
 
 
+ODD: list[Any] = [-1, 0.5, 1e308, 2**70, True, "", "\x00", [], [7], [None], {}, {"a": []}]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "exp",
+        "nbf",
+        "iat",
+        "aud",
+        "sub",
+        "acr",
+        "auth_time",
+        "scope",
+        "client_id",
+        "azp",
+        "cnf",
+        "iss",
+    ],
+)
+async def test_odd_claims_are_judged_like_others(config: Config, name: str) -> None:
+    odd: list[dict[str, Any]] = [{name: value} for value in ODD]
+    tokens = [token(**claims) for claims in odd]
+    tokens += [token(**{**EXPIRED, **claims}) for claims in odd]
+    report = await examine(config, *tokens)
+    for described in report["tokens"]:
+        profile = described["operations"][0]  # takes any valid token
+        has_failed = "failure" in bad(described["checks"]).values()
+        assert has_failed is (profile["decision"] == "deny")
+        for check in described["checks"]:
+            assert check["detail"]
+            assert len(check["detail"]) < 1000
+
+
 async def test_names_of_the_issuer_are_translated(tmp_path: Path) -> None:
     (tmp_path / "keys.json").write_text(json.dumps({"keys": [KEY.jwk()]}))
     acr_map = {"acr_map": {"2": MFA, "1": PWD}, "claims": {"acr": [["loa", "name"]]}}
@@ -784,6 +835,53 @@ async def test_audience_is_judged_by_each_api(tmp_path: Path) -> None:
     )
     decisions = [each["decision"] for each in described["operations"]]
     assert decisions == ["allow", "deny", "would_deny"]
+
+
+KEY_BOUND = {"cnf": {"jkt": "A" * 43}}
+CERTIFICATE_BOUND = {"cnf": {"x5t#S256": "A" * 43}}
+BOTH = {"cnf": {"jkt": "A" * 43, "x5t#S256": "A" * 43}}
+
+
+@pytest.mark.parametrize(
+    ("constraint", "claims", "reason", "detail"),
+    [
+        pytest.param("none", KEY_BOUND, "token_binding_not_supported", "a key (DPoP)", id="none"),
+        pytest.param("none", {}, None, "a plain bearer token", id="none-unbound"),
+        pytest.param("any", {}, None, "a plain bearer token", id="any-unbound"),
+        pytest.param("any", KEY_BOUND, None, "bound to a key (DPoP), which", id="any-key"),
+        pytest.param("any", BOTH, None, "a key (DPoP) and a certificate (mTLS)", id="any-both"),
+        pytest.param("dpop", KEY_BOUND, None, "prove at every request", id="dpop"),
+        pytest.param("dpop", {}, "token_not_bound_to_key", "demands DPoP", id="dpop-unbound"),
+        pytest.param(
+            "dpop", CERTIFICATE_BOUND, "token_not_bound_to_key", "certificate", id="dpop-mtls"
+        ),
+        pytest.param("mtls", CERTIFICATE_BOUND, None, "a certificate (mTLS), which", id="mtls"),
+        pytest.param("mtls", {}, "token_not_bound", "not bound", id="mtls-unbound"),
+        pytest.param(
+            "mtls", KEY_BOUND, "token_bound_to_key_sent_as_bearer", "takes no DPoP", id="mtls-key"
+        ),
+        pytest.param("required", {}, "token_not_bound", "not bound", id="required-unbound"),
+        pytest.param("required", KEY_BOUND, None, "a key (DPoP), which", id="required-key"),
+    ],
+)
+async def test_binding_of_a_token(
+    tmp_path: Path, constraint: str, claims: dict[str, Any], reason: str | None, detail: str
+) -> None:
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [KEY.jwk()]}))
+    api = {
+        "name": "payments",
+        "resource": "https://api.test",
+        "sender_constraint": constraint,
+        "operations": [{"name": "any", "paths": ["/**"]}],
+    }
+    issuer = {"issuer": FILE_ISSUER, "jwks_file": "keys.json"}
+    report = await examine(write(tmp_path, issuer, apis=[api]), token(**claims))
+    [described] = report["tokens"]
+    [binding] = [check for check in described["checks"] if check["check"] == "binding"]
+    assert detail in binding["detail"]
+    assert bad(described["checks"]) == ({} if reason is None else {"binding": "failure"})
+    [operation] = described["operations"]
+    assert operation["reason"] == (reason or "requirement_met")
 
 
 # introspection
@@ -832,7 +930,8 @@ async def test_endpoint_is_asked_about_a_made_up_token(
     server.answers["/introspect"] = answer
     config = write_introspecting(tmp_path, server, {}, endpoint=f"{server.url}/introspect")
     report = await examine(config)
-    check = report["issuers"][0]["checks"][-1]
+    checks = report["issuers"][0]["checks"]
+    [check] = [each for each in checks if each["check"] == "introspection"]
     assert (check["check"], check["outcome"]) == ("introspection", outcome)
     assert detail in check["detail"]
     assert report["ok"] is (outcome == "ok")
@@ -866,7 +965,8 @@ async def test_issuer_of_opaque_tokens_needs_no_keys(server: IssuerServer, tmp_p
     good, other = report["tokens"]
     assert good["issuer"] == server.url
     assert [check["check"] for check in good["checks"]] == [
-        *("format", "issuer", "introspection", "audience", "acr", "auth_time", "scope", "client")
+        *("format", "issuer", "introspection", "audience", "binding"),
+        *("acr", "auth_time", "scope", "client"),
     ]
     assert bad(good["checks"]) == {"scope": "warning"}
     assert [each["reason"] for each in good["operations"]] == ["requirement_met", "acr_unmet"]
@@ -892,6 +992,26 @@ async def test_jwt_that_its_issuer_speaks_against(
     [described] = (await examine(config, token(iss=server.url)))["tokens"]
     assert bad(described["checks"]) == {"introspection": "failure"}
     assert {each["reason"] for each in described["operations"]} == {reason}
+
+
+async def test_jwt_whose_issuer_names_another_audience(
+    server: IssuerServer, tmp_path: Path
+) -> None:
+    server.answers["/introspect"] = document({"active": True, "aud": "other"})
+    endpoint = f"{server.url}/introspect"
+    config = write_introspecting(tmp_path, server, {}, endpoint=endpoint, when="always")
+    [described] = (await examine(config, token(iss=server.url)))["tokens"]
+    assert bad(described["checks"]) == {"aud": "failure"}
+
+
+async def test_jwt_of_an_issuer_that_has_none(server: IssuerServer, tmp_path: Path) -> None:
+    server.answers["/introspect"] = introspecting({})
+    settings = {"tokens": ["opaque"], "jwks_file": None}
+    endpoint = f"{server.url}/introspect"
+    config = write_introspecting(tmp_path, server, settings, endpoint=endpoint)
+    [described] = (await examine(config, token(iss=server.url)))["tokens"]
+    assert bad(described["checks"]) == {"iss": "failure"}
+    assert described["checks"][-1]["detail"] == "a JWT, and the issuer's `tokens` has no jwt"
 
 
 # the table

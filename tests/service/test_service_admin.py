@@ -40,6 +40,7 @@ CONTRACT = {
     ENTRIES: ("gauge", set()),
     "stepup_key_set_fetches_total": ("counter", {"issuer", "outcome"}),
     "stepup_key_set_age_seconds": ("gauge", {"issuer"}),
+    "stepup_step_up_ignored_total": ("counter", {"issuer", "api", "operation"}),
     "stepup_config_loads_total": ("counter", {"outcome"}),
     "stepup_config_loaded_timestamp_seconds": ("gauge", set()),
 }
@@ -105,6 +106,7 @@ def test_readyz_says_what_is_missing(asked: Service) -> None:
             {"issuer": DOWN_ISSUER, "keys": 0, "error": "file_unreadable"},
         ],
         "introspection": [],
+        "dpop_replay_store": {"error": None},
         "config": {"refused": False, "problems": []},
     }
     assert 0 <= ages[0] < 60
@@ -173,6 +175,7 @@ def test_no_label_holds_what_a_client_chose(asked: Service) -> None:
         "decision": {"allow", "deny", "would_deny"},
         "issuer": {ISSUER, DOWN_ISSUER},
         "outcome": {"ok", "error", "refused"},
+        "result": {"fresh", "replayed", "forgotten", "full", "error"},
         "error": {
             *("", "invalid_request", "no_such_operation", "unauthorized", "invalid_token"),
             *("temporarily_unavailable", "insufficient_user_authentication"),

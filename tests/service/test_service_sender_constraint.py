@@ -337,7 +337,7 @@ def test_proof_is_used_up_for_all_workers_and_replicas(
             assert answers == [True] + 9 * [False]
         outcomes = {
             outcome: sum(
-                service.metric(f'stepup_dpop_proofs_total{{outcome="{outcome}"}}')
+                service.metric(f'stepup_dpop_proofs_total{{result="{outcome}"}}')
                 for service in (first, second)
             )
             for outcome in ("fresh", "replayed", "error")

@@ -22,6 +22,7 @@ from bridge.tokens.access_token import (
     read_auth_time,
     read_scopes,
 )
+from bridge.tokens.confirmation import Confirmation
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import check_audience, check_claims
 from bridge.tokens.settings import AcrNames, ClaimNames, IssuerSettings
@@ -237,7 +238,24 @@ def test_token_holds_what_the_decision_needs() -> None:
         scopes=frozenset({"a", "b"}),
         client_id="app",
         upstream=IDENTITY.of(CLAIMS),
+        sub="alice",
     )
+
+
+@pytest.mark.parametrize(
+    ("claims", "sub", "iat"),
+    [
+        pytest.param({"sub": 7, "iat": "now"}, None, None, id="of-the-wrong-type"),
+        pytest.param({"sub": None, "iat": True}, None, None, id="null-and-boolean"),
+        pytest.param({"sub": "", "iat": -1}, "", None, id="empty-and-negative"),
+        pytest.param({"sub": "bob", "iat": NOW - 5}, "bob", NOW - 5, id="good"),
+    ],
+)
+def test_whom_a_token_stands_for_and_when_it_was_issued(
+    claims: dict[str, Any], sub: str | None, iat: int | None
+) -> None:
+    token = read({**CLAIMS, **claims})
+    assert (token.sub, token.iat) == (sub, iat)
 
 
 def test_token_without_optional_claims_lacks_them() -> None:
@@ -412,3 +430,35 @@ def test_client_id_is_found_where_the_issuer_puts_it() -> None:
     token = access_token({"exp": NOW, "cid": "okta-app"}, ("a",), settings, identity)
     assert token.client_id == "okta-app"
     assert token.upstream.set == (("x-client", "okta-app"),)
+
+
+JKT = "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+BANK = IssuerSettings("https://login.example.com", ("api",))
+X5T = "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg0"
+
+
+@pytest.mark.parametrize(
+    ("claims", "answer", "confirmation"),
+    [
+        pytest.param({}, None, None, id="plain"),
+        pytest.param({"cnf": {"jkt": JKT}}, None, Confirmation(JKT), id="token"),
+        pytest.param({}, {"cnf": {"jkt": JKT}}, Confirmation(JKT), id="answer"),
+        pytest.param({"cnf": {"jkt": JKT}}, {}, Confirmation(JKT), id="answer-without"),
+        pytest.param(
+            {"cnf": {"jkt": JKT}}, {"cnf": {"jkt": JKT}}, Confirmation(JKT), id="both-agree"
+        ),
+    ],
+)
+def test_what_a_token_is_bound_to_is_kept(
+    claims: dict[str, Any], answer: dict[str, Any] | None, confirmation: Confirmation | None
+) -> None:
+    token = access_token({"exp": 1, **claims}, ("api",), BANK, IdentityHeaders(()), answer)
+    assert token.confirmation == confirmation
+
+
+@pytest.mark.parametrize("said", [{"x5t#S256": X5T}, {"jkt": X5T}, {"jkt": JKT, "x5t#S256": X5T}])
+def test_answer_does_not_loosen_what_the_token_is_bound_to(said: dict[str, str]) -> None:
+    claims = {"exp": 1, "cnf": {"jkt": JKT}}
+    with pytest.raises(TokenError) as refused:
+        access_token(claims, ("api",), BANK, IdentityHeaders(()), {"cnf": said})
+    assert (refused.value.check, refused.value.reason) == ("cnf", "token_binding_ambiguous")

@@ -186,6 +186,7 @@ def test_what_the_decision_needs_comes_from_the_answer() -> None:
         client_id="app",
         upstream=IDENTITY.of({"sub": "alice", "acr": "mfa"}),
         introspected=True,
+        sub="alice",
     )
 
 

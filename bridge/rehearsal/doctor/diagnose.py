@@ -16,6 +16,8 @@ from bridge.errors import IssuerError, RequestError, TokenError
 from bridge.policy.operations import Api
 from bridge.rehearsal.doctor.facts import Exchange, IssuerFacts, has_metadata
 from bridge.rehearsal.doctor.issuer import check_issuer
+from bridge.rehearsal.doctor.running import check_login_loops, fetch_ignored
+from bridge.rehearsal.doctor.seen import require_sender
 from bridge.rehearsal.doctor.token import PresentedToken, describe_token
 from bridge.service.runtime import key_source
 from bridge.tokens.cache import TokenCache
@@ -49,12 +51,19 @@ async def diagnose(config: Config, tokens: Sequence[NamedToken] = ()) -> dict[st
         patients = [
             await stack.enter_async_context(_Patient(settings)) for settings in config.issuers
         ]
-        facts = await asyncio.gather(*(patient.examine() for patient in patients))
+        facts, ignored = await asyncio.gather(
+            asyncio.gather(*(patient.examine() for patient in patients)),
+            fetch_ignored(config.listen_admin),
+        )
         issuers = [
             {
                 "issuer": patient.settings.issuer,
                 "checks": [
-                    check._asdict() for check in check_issuer(patient.settings, config.policy, seen)
+                    check._asdict()
+                    for check in (
+                        *check_issuer(patient.settings, config.policy, seen),
+                        check_login_loops(patient.settings.issuer, ignored),
+                    )
                 ],
             }
             for patient, seen in zip(patients, facts, strict=True)
@@ -165,7 +174,7 @@ def _verifier(config: Config, patients: Sequence[_Patient]) -> TokenVerifier:
 async def _examine_token(
     config: Config, verifier: TokenVerifier, named: NamedToken
 ) -> dict[str, Any]:
-    """Present a token to every API, as a client would with `Authorization: Bearer`."""
+    """Present a token to every API, as its client would that proves what it is bound to."""
     now = int(time.time())
     jwt = None
     try:
@@ -186,6 +195,8 @@ async def _find(
         return None
     asked = (credentials, api.issuers, api.audiences, now)
     try:
-        return verifier.find(*asked) or await verifier.verify(*asked)
+        token = verifier.find(*asked) or await verifier.verify(*asked)
+        require_sender(api, token)
     except (TokenError, IssuerError) as fault:
         return fault
+    return token

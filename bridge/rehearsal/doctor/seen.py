@@ -5,9 +5,14 @@ from __future__ import annotations
 from bridge.errors import TokenError
 from bridge.policy.operations import Api
 from bridge.rehearsal.doctor.check import Check, Guarded, listed, names_of, shown
+from bridge.rehearsal.doctor.words import remedy
 from bridge.tokens.access_token import AccessToken, find_claim
-from bridge.tokens.jwt import UnverifiedJwt, check_audience
+from bridge.tokens.confirmation import TAKES_DPOP, Confirmation, check_binding
+from bridge.tokens.credentials import Scheme
+from bridge.tokens.jwt import UnverifiedJwt, check_audience, decode_base64url
 from bridge.tokens.settings import IssuerSettings
+
+_KEY, _CERTIFICATE = "a key (DPoP)", "a certificate (mTLS)"
 
 
 def check_audiences(seen: AccessToken, takers: list[Api], settings: IssuerSettings) -> Check:
@@ -35,6 +40,38 @@ def _is_for(seen: AccessToken, api: Api, settings: IssuerSettings) -> bool:
     except TokenError:
         return False
     return True
+
+
+def require_sender(api: Api, token: AccessToken) -> None:
+    """Check a token's binding as if its client proved all that is due, by DPoP where it can.
+
+    Raises:
+        TokenError: The API takes no token that is bound so, or not bound.
+    """
+    bound = token.confirmation or Confirmation()
+    takes_proof = bound.jkt is not None and api.sender_constraint in TAKES_DPOP
+    certificate = None if bound.x5t_s256 is None else decode_base64url(bound.x5t_s256).hex()
+    scheme: Scheme = "dpop" if takes_proof else "bearer"
+    check_binding(api.sender_constraint, scheme, token.confirmation, certificate)
+
+
+def check_senders(seen: AccessToken, takers: list[Api]) -> Check:
+    """Tell what the token is bound to, and which of the APIs take it so."""
+    bound = seen.confirmation or Confirmation()
+    has = "a plain bearer token"
+    if seen.confirmation is not None:
+        to = [name for name, value in ((_KEY, bound.jkt), (_CERTIFICATE, bound.x5t_s256)) if value]
+        has = f"bound to {' and '.join(to)}, which its client must prove at every request"
+    faults: dict[str, TokenError] = {}
+    for api in takers:
+        try:
+            require_sender(api, seen)
+        except TokenError as fault:
+            faults[api.name] = fault
+    if not faults:
+        return Check("binding", "ok", has)
+    refusing = f"{has}: refused by {listed(faults)}: {remedy(next(iter(faults.values())).reason)}"
+    return Check("binding", "failure" if len(faults) == len(takers) else "ok", refusing)
 
 
 def check_acr(

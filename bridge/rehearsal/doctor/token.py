@@ -16,9 +16,11 @@ from bridge.rehearsal.doctor.seen import (
     check_auth_time,
     check_client,
     check_scope,
+    check_senders,
 )
 from bridge.rehearsal.doctor.words import remedy
 from bridge.tokens.access_token import AccessToken, access_token
+from bridge.tokens.confirmation import read_confirmation
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.introspection_answer import INTROSPECTION
 from bridge.tokens.jwt import UnverifiedJwt, check_claims, check_header
@@ -48,10 +50,13 @@ def describe_token(config: Config, presented: PresentedToken, now: int) -> dict[
         now: Current time, epoch seconds.
     """
     settings = _settings(config, presented)
+    checks = list(_checks(config, settings, presented, now))
+    if not _is_accepted(presented) and all(check.outcome != "failure" for check in checks):
+        checks.append(_fault(config, settings, presented))
     return {
         "token": presented.source,
         "issuer": None if settings is None else settings.issuer,
-        "checks": [check._asdict() for check in _checks(config, settings, presented, now)],
+        "checks": [check._asdict() for check in checks],
         "operations": [
             _verdict(api, operation, finding, settings, config, now)
             for api, finding in zip(config.policy.apis, presented.findings, strict=True)
@@ -59,6 +64,10 @@ def describe_token(config: Config, presented: PresentedToken, now: int) -> dict[
             if not operation.public
         ],
     }
+
+
+def _is_accepted(presented: PresentedToken) -> bool:
+    return any(isinstance(finding, AccessToken) for finding in presented.findings)
 
 
 def _settings(config: Config, presented: PresentedToken) -> IssuerSettings | None:
@@ -77,7 +86,7 @@ def _checks(
     jwt = presented.jwt
     verified = next((f for f in presented.findings if isinstance(f, AccessToken)), None)
     if jwt is None and verified is None:
-        yield _fault(presented.findings)
+        yield _fault(config, settings, presented)
         return
     yield Check("format", "ok", "opaque" if jwt is None else "a JWT")
     if settings is None:
@@ -92,34 +101,40 @@ def _checks(
         return
     yield Check("issuer", "ok", f"{shown(settings.issuer)}, for {names_of(takers)}")
     if jwt is not None:
-        judged = [_header(jwt, settings), _signature(config, settings, presented.findings)]
-        judged += _claims(jwt, settings, now)
-        yield from judged
-        if verified is None and all(check.outcome == "ok" for check in judged):
-            fault = _fault(presented.findings)
-            if fault.check != "aud":  # judged below, for each API
-                yield fault
+        yield _header(jwt, settings)
+        yield _signature(config, settings, presented.findings)
+        yield from _claims(jwt, settings, now)
     if verified is not None and verified.introspected:
         yield Check(INTROSPECTION, "ok", "the issuer says that it is active")
     seen = verified or _unverified(jwt, settings)
     yield check_audiences(seen, takers, settings)
+    if seen.confirmation is not None or jwt is None or "cnf" not in jwt.claims:
+        yield check_senders(seen, takers)
     yield check_acr(jwt, seen, settings, guarded)
     yield check_auth_time(jwt, seen, settings, guarded, now)
     yield check_scope(seen, guarded)
     yield check_client(seen, takers)
 
 
-def _fault(findings: tuple[Finding, ...]) -> Check:
-    """Say why a token is refused at every API: by the one that looked at it most closely."""
-    faults = [f for f in findings if f is not None and not isinstance(f, AccessToken)]
+def _fault(config: Config, settings: IssuerSettings | None, presented: PresentedToken) -> Check:
+    """Say why no API accepts a token: by the one that came furthest with it."""
+    faults = [
+        finding
+        for api, finding in zip(config.policy.apis, presented.findings, strict=True)
+        if finding is not None
+        and not isinstance(finding, AccessToken)
+        and (settings is None or settings.issuer in api.issuers)
+    ]
     for fault in faults:
         match fault:
             case IssuerError():
                 return Check(INTROSPECTION, "failure", remedy(fault.reason))
             case TokenError() if fault.check not in _NEEDS_NO_KEY:
                 return Check(fault.check, "failure", remedy(fault.reason))
-    detail = remedy(faults[0].reason) if faults else "no token at all"
-    return Check("format", "failure", detail)
+    if not faults:
+        return Check("format", "failure", "no token at all")
+    check = faults[0].check if isinstance(faults[0], TokenError) else "format"
+    return Check(check, "failure", remedy(faults[0].reason))
 
 
 def _header(jwt: UnverifiedJwt, settings: IssuerSettings) -> Check:
@@ -178,7 +193,10 @@ def _claims_fault(jwt: UnverifiedJwt, settings: IssuerSettings, now: int) -> Tok
 def _unverified(jwt: UnverifiedJwt | None, settings: IssuerSettings) -> AccessToken:
     """Read a token that is refused as if it were not: a good one will look alike."""
     claims = {} if jwt is None else dict(jwt.claims)
-    claims.pop("cnf", None)  # checked apart, it may be malformed
+    try:
+        read_confirmation(claims.get("cnf"))
+    except TokenError:
+        claims.pop("cnf", None)
     aud = claims.get("aud")
     match aud:
         case str():
@@ -187,7 +205,7 @@ def _unverified(jwt: UnverifiedJwt | None, settings: IssuerSettings) -> AccessTo
             audiences = tuple(member for member in aud if isinstance(member, str))
         case _:
             audiences = ()
-    return access_token({"exp": 0, **claims}, audiences, settings, IdentityHeaders(()))
+    return access_token({**claims, "exp": 0}, audiences, settings, IdentityHeaders(()))
 
 
 def _verdict(

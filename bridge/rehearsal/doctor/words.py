@@ -31,6 +31,7 @@ _REMEDIES = {
     "token_opaque": "opaque: no issuer takes such tokens, see `tokens` and `introspection`",
     "token_inactive": "the issuer says that it is not active: expired, revoked, or not its own",
     "token_is_not_an_access_token": "the issuer says that it is no access token",
+    "token_jwt_not_accepted": "a JWT, and the issuer's `tokens` has no jwt",
     "token_issuer_not_accepted": "`iss` is not exactly an issuer of the API",
     "token_crit_not_understood": "its header has `crit`: have it issued without",
     "token_alg_not_accepted": "its `alg` is not among the issuer's `algorithms`",
@@ -48,7 +49,13 @@ _REMEDIES = {
     "token_is_an_id_token": "looks like an ID token: send the access token, or set"
     " `id_token_claims: ignore` if this is one",
     "token_lacks_required_claims": "lacks claims that `token_type: strict` demands (RFC 9068 §2.2)",
-    "token_binding_not_supported": "bound to a key or a certificate (`cnf`): not supported",
+    "token_binding_not_supported": "bound (`cnf`) to what the API does not take: set its"
+    " `sender_constraint`",
+    "token_binding_malformed": "its `cnf` is malformed",
+    "token_binding_ambiguous": "its `cnf` is not the one that introspection says",
+    "token_not_bound": "not bound, and `sender_constraint` demands that it be",
+    "token_not_bound_to_key": "not bound to a key, and `sender_constraint` demands DPoP",
+    "token_bound_to_key_sent_as_bearer": "bound to a key, and `sender_constraint` takes no DPoP",
     "token_audience_not_accepted": "`aud` has none of the accepted audiences: mend `audiences`, or"
     " have the issuer add one",
     "keys_unavailable": "the issuer's keys are not to be had: see the issuer's checks",
