@@ -64,7 +64,7 @@ imports: $(STAMPS)/dev ## import-linter: which room may import which
 
 .PHONY: test
 test: $(STAMPS)/dev ## all tests but the end-to-end suite (ARGS='-k NAME': some of them)
-	$(BIN)/pytest --cov --cov-report= $(ARGS)
+	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report= $(ARGS)
 
 .PHONY: coverage
 coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure rooms
