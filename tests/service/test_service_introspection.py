@@ -186,6 +186,17 @@ async def test_a_secret_that_a_refused_file_waits_for_loads_it_when_it_comes(
     await eventually(lambda: service.runtime.tally.config_loads["ok"] == 2)
 
 
+async def test_a_secret_that_a_reload_brought_in_is_watched_too(
+    server: Server, service: Service
+) -> None:
+    service.file.with_name("second").write_text("x")
+    changed = CONFIG.format(url=server.url).replace("_file: secret", "_file: second")
+    service.file.write_text(changed)
+    await eventually(lambda: service.runtime.tally.config_loads["ok"] == 2)
+    service.file.with_name("second").write_text("changed")
+    await eventually(lambda: service.runtime.tally.config_loads["ok"] == 3)
+
+
 async def test_dropped_introspection_is_forgotten(server: Server, service: Service) -> None:
     server.status = 500
     await service.check()
