@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -268,8 +269,9 @@ def test_nonce_reaches_the_client_and_is_taken(
 
 
 @pytest.fixture(scope="module")
-def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
-    return Authority(tmp_path_factory.mktemp("tls"))
+def authority(directory: Path) -> Authority:
+    """Sign into the directory of the run, which a gateway's container has too."""
+    return Authority(directory)
 
 
 @pytest.fixture(scope="module")
