@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 import traceback
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +18,7 @@ from bridge.errors import RequestError
 from bridge.gateways import envoy, forward_auth, native, nginx
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
+from bridge.service.connection import AuthzServer
 from bridge.service.log import CheckLog
 from bridge.service.openapi import openapi_document
 from bridge.service.reply import Reply
@@ -51,11 +54,14 @@ class AuthzHandler:
         self._log = log
         self._check_log = check_log
         self._openapi = openapi_document()
+        self._in_hand = 0
+        self._finished: asyncio.Event | None = None
 
     def server(self) -> web.Server:
         """Make the server; a bare one, since a router would decode and normalise the path."""
-        return web.Server(
+        return AuthzServer(
             self._answer,
+            self._fail,
             access_log=None,
             auto_decompress=False,
             logger=_silent,
@@ -64,7 +70,40 @@ class AuthzHandler:
             keepalive_timeout=_KEEPALIVE_SECONDS,
         )
 
+    async def finish(self, timeout_seconds: float) -> None:
+        """Wait for the requests in hand, also for those whose body is still arriving.
+
+        aiohttp's own shutdown reads nothing more. Connections that are asked again meanwhile are
+        closed after the answer.
+        """
+        await asyncio.sleep(0)  # what has arrived begins
+        if not self._in_hand:
+            return
+        self._finished = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._finished.wait(), timeout_seconds)
+
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        self._in_hand += 1
+        try:
+            response = await self._route(request)
+        finally:
+            self._in_hand -= 1
+            if self._finished is not None and not self._in_hand:
+                self._finished.set()
+        if self._finished is not None:
+            response.force_close()
+        return response
+
+    def _fail(self, status: int, defect: BaseException | None) -> web.StreamResponse:
+        """Answer what is no HTTP (400), or a defect outside of any check (row 8), without JSON."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            status = self._runtime.checker.config.unavailable_status
+            if defect is not None:
+                self._log.error("unexpected_error", **describe(defect))
+        return web.Response(status=status, headers=(_SERVER,))
+
+    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path
         if target.startswith(envoy.PREFIX):
             return await self._answer_envoy(request, target)

@@ -31,8 +31,8 @@ class Reply(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool | None:
-        """Tell whether the connection stays open."""
-        return self._request.keep_alive
+        """Tell whether the connection stays open; not after `force_close`."""
+        return self._request.keep_alive if self._keep_alive is None else self._keep_alive
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Take the request; nothing is sent before `write_eof`."""
@@ -54,7 +54,7 @@ class Reply(web.StreamResponse):
 
     def _connection(self) -> str:
         """Say what becomes of the connection where its version does not say so (RFC 9112 §9.3)."""
-        if not self._request.keep_alive:
+        if not self.keep_alive:
             return "connection: close\r\n"
         return "" if self._request.version >= HttpVersion11 else "connection: keep-alive\r\n"
 

@@ -25,6 +25,8 @@ from bridge.service.output import flush_or_discard, open_closed_streams
 from bridge.service.runtime import Runtime
 from bridge.service.start import Start
 
+_CLOSE_SECONDS = 0.1  # for answers that are written; the requests in hand had their time
+
 
 @contextlib.asynccontextmanager
 async def answering(
@@ -41,14 +43,16 @@ async def answering(
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
     async with Runtime(config, log, start) as runtime:
-        server = AuthzHandler(runtime, log, CheckLog(config.log, log)).server()
-        # aiohttp takes 0 for "no limit"
-        runner = web.ServerRunner(server, shutdown_timeout=config.drain_timeout or 0.01)
+        handler = AuthzHandler(runtime, log, CheckLog(config.log, log))
+        runner = web.ServerRunner(handler.server(), shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
+        site = web.SockSite(runner, listener)
         try:
-            await web.SockSite(runner, listener).start()
+            await site.start()
             yield runtime
         finally:
+            await site.stop()
+            await handler.finish(config.drain_timeout)
             await runner.cleanup()
 
 

@@ -322,6 +322,23 @@ def test_what_the_parser_refuses_is_400(service: Service, raw: bytes) -> None:
     assert service.ask(question(path="/payments/health"))["allow"] is True
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param(b"GET /envoy/payments/health?marked-secret\xff HTTP/1.1", id="target"),
+        pytest.param(b"marked-secret", id="no-http"),
+        pytest.param(
+            b"GET /envoy/payments/health HTTP/1.1\r\nHost: x\r\nAuthorization: marked-secret\x01",
+            id="header",
+        ),
+    ],
+)
+def test_what_the_parser_refuses_is_not_quoted(service: Service, line: bytes) -> None:
+    reply = service.send(line + b"\r\n\r\n")
+    assert (reply.status, reply.body, reply.values("server")) == (400, b"", ["stepup-bridge"])
+    assert "marked-secret" not in repr(reply) + service.stdout() + service.stderr()
+
+
 def test_long_query_reaches_the_rules(service: Service) -> None:
     target = "/envoy/payments/health?" + "a" * 100_000
     assert service.send(Request("GET", target, HOST)).status == 200

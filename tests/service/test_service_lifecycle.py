@@ -114,6 +114,25 @@ def test_drain_finishes_the_question_in_hand_and_ends_readiness(
         assert service.stderr() == ""
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_drain_reads_the_rest_of_a_question_that_has_begun(directory: Path, workers: int) -> None:
+    body = json.dumps(question()).encode()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    with Service(directory, policy(workers=workers)) as service:
+        service.wait_until_ready()
+        with service.authz.connect(SECONDS) as connection:
+            connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+            assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"  # it is in hand
+            service.process.signal(signal.SIGTERM)
+            service.wait_for_event("drain_started")
+            connection.sendall(body)
+            with connection.makefile("rb") as stream:
+                answer = stream.read()  # to the end: the connection is closed after the answer
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in answer
+        assert service.process.stop() == 0
+
+
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_drain_ends_at_its_time_out(directory: Path, issuer: Issuer, seconds: int) -> None:
     document = waiting_policy(issuer, drain_timeout=seconds)
