@@ -52,6 +52,9 @@ async def _serve(config: Config, authz: socket.socket, admin: socket.socket) -> 
             log.info("drain_started", timeout_seconds=config.drain_timeout)
             await working.aclose()  # before the admin listener, which tells about it
     log.info("service_stopped")
+    for name in (signal.SIGTERM, signal.SIGINT):  # one more must not change the exit status
+        asyncio.get_running_loop().remove_signal_handler(name)
+        signal.signal(name, signal.SIG_IGN)
 
 
 @contextlib.asynccontextmanager
