@@ -448,6 +448,8 @@ BROKEN_CASES = [
         id="relative-url",
     ),
     pytest.param([{"name": "x", "request": {"url": "https://a/"}}], "[0].expect: ", id="missing"),
+    pytest.param([{**CASE, "request": None}], "[0].request: must have a value", id="no-request"),
+    pytest.param([{**CASE, "expect": None}], "[0].expect: must have a value", id="no-expectation"),
 ]
 
 

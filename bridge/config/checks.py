@@ -126,8 +126,6 @@ def _check_introspection(issuer: Place) -> Iterator[Problem]:
         return
     if not isinstance(introspection.node.value, dict):
         return
-    if "opaque" not in _token_formats(issuer) and introspection.text_of("when") != "always":
-        yield introspection.problem("is never used: tokens leaves out opaque, and when says opaque")
     named = [place for key in SECRET_KEYS if (place := introspection.child(key)) is not None]
     if not named:
         yield introspection.problem(

@@ -19,7 +19,7 @@ _BOOL_WORDS = frozenset(("yes", "no", "on", "off", "y", "n"))  # booleans of YAM
 def schema_problems(
     root: Node, error: ValidationError, top: type[Section] = FileSection
 ) -> Iterator[Problem]:
-    """Translate what the models found; empty values are left to `empty_values`.
+    """Translate what the models found; the configuration's empty values are left to `empty_values`.
 
     Args:
         top: The model of the file, or of the items of a file that is a list.
@@ -27,7 +27,8 @@ def schema_problems(
     for details in error.errors(include_url=False, include_input=False):
         loc = details["loc"]
         place = locate(root, loc[:-1] if loc[-1:] == ("[key]",) else loc)
-        if details["type"] in ("missing", "extra_forbidden") or place.node.value is not None:
+        told_elsewhere = top is FileSection and place.node.value is None
+        if details["type"] in ("missing", "extra_forbidden") or not told_elsewhere:
             yield place.problem(_message(details, place, top))
 
 
@@ -41,6 +42,8 @@ def empty_values(place: Place) -> Iterator[Problem]:
 
 def _message(details: ErrorDetails, place: Place, top: type[Section]) -> str:
     value = place.node.value
+    if value is None and details["type"] not in ("missing", "extra_forbidden"):
+        return "must have a value"
     match details["type"]:
         case "missing":
             return "is missing"
@@ -51,6 +54,8 @@ def _message(details: ErrorDetails, place: Place, top: type[Section]) -> str:
         case "string_type":
             scalar = not isinstance(value, dict | list)
             return "must be text: put it in quotes" if scalar else "must be text"
+        case "int_type":
+            return "must be a whole number"
         case "bool_type":
             word = isinstance(value, str) and value.lower() in _BOOL_WORDS
             return "must be true or false" + (", not yes, no, on or off" if word else "")

@@ -204,6 +204,7 @@ class PolicyIndex:
         self._exact: dict[str, _BasePaths] = {}
         self._wildcards: dict[str, _BasePaths] = {}  # by what follows `*.`
         self._any_host = _BasePaths()
+        self._denies_unmatched = policy.unmatched_host == "deny"
         for api in policy.apis:
             if not api.hosts:
                 self._any_host.add(api)
@@ -225,6 +226,8 @@ class PolicyIndex:
                 would serve the one API by the rules of the other.
         """
         api = self._find_api(host, path)
+        if api is None and self._denies_unmatched:
+            return None  # whatever it belongs to decoded
         if "%" in path and len(path) <= MAX_PATH_BYTES:  # a longer one is refused anyway
             decoded = path
             for _ in range(2 if api is not None and api.path.allow_double_encoding else 1):

@@ -83,7 +83,6 @@ def refuse(keys: str, *expected: str, name: str) -> object:
         refuse("client_id: a, client_secret_file: secret, endpoint: 'https://a:b@as.example/i'", f"5: {PLACE}.endpoint: must not hold a user name or password", name="endpoint-with-password"),
         pytest.param("introspection: bridge", [f"5: {PLACE}: must be a mapping of keys to values"], id="no-mapping"),
         pytest.param("introspection:", [f"5: {PLACE}: must have a value; leave it out for the default"], id="no-value"),
-        pytest.param("introspection: {client_id: a, client_secret_file: secret}\ntokens: [jwt]", [f"5: {PLACE}: is never used: tokens leaves out opaque, and when says opaque"], id="never-used"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_named_with_its_place_and_reason(
@@ -136,6 +135,14 @@ def test_what_is_left_out_has_its_default_and_the_secret_is_without_its_line_end
         cache_ttl=30,
     )
     assert (issuer.takes_jwt, issuer.takes_opaque) == (True, True)
+
+
+def test_introspection_that_nothing_uses_yet_is_no_fault(tmp_path: Path) -> None:
+    issuer = issuer_of(
+        tmp_path, "introspection: {client_id: a, client_secret_file: secret}\ntokens: [jwt]"
+    )
+    assert issuer.introspection is not None
+    assert (issuer.takes_jwt, issuer.takes_opaque) == (True, False)
 
 
 def test_every_key_reaches_its_plain_value(tmp_path: Path) -> None:
