@@ -133,6 +133,11 @@ class Checker:
         scheme = (
             presented_scheme(request.authorization) if credentials is None else credentials.scheme
         )
+        if credentials is None and scheme == "dpop":  # malformed, but that counts where it is taken
+            try:
+                require_scheme(api.sender_constraint, scheme)
+            except TokenError as fault:
+                finding = fault
         status = self.config.unavailable_status
         decision = decide_on_token(api, operation, finding, now, status, scheme)
         return Checked(decision, finding, template, token)

@@ -99,11 +99,10 @@ def _gauge(
     return family
 
 
-def _histogram(name: str, by_gateway: dict[str, Durations]) -> Metric:
-    family = HistogramMetricFamily(name, METRICS[name], labels=("gateway",))
-    for gateway, durations in by_gateway.items():
-        buckets = list(_cumulated(durations.buckets))
-        family.add_metric((gateway,), buckets=buckets, sum_value=durations.sum_seconds)
+def _histogram(name: str, durations: Durations) -> Metric:
+    family = HistogramMetricFamily(name, METRICS[name])
+    buckets = list(_cumulated(durations.buckets))
+    family.add_metric((), buckets=buckets, sum_value=durations.sum_seconds)
     return family
 
 

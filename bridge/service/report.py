@@ -81,7 +81,6 @@ class Report:
 
     Attributes:
         checks: By gateway, api, operation, decision, error.
-        check_seconds: By gateway.
         key_set_fetches: By issuer and outcome.
         step_up_ignored: By issuer, api, operation.
         step_up_ignored_last: The newest of them, the newest last, their texts cut short.
@@ -95,7 +94,7 @@ class Report:
     """
 
     checks: Counter[Labels] = field(default_factory=Counter)
-    check_seconds: dict[str, Durations] = field(default_factory=dict)
+    check_seconds: Durations = field(default_factory=Durations)
     token_cache_hits: int = 0
     token_cache_misses: int = 0
     token_cache_entries: int = 0
@@ -124,10 +123,7 @@ class Report:
     ) -> None:
         """Count one check. No label may hold anything that a client chose."""
         self.checks[gateway, api, operation, decision, error] += 1
-        durations = self.check_seconds.get(gateway)
-        if durations is None:
-            durations = self.check_seconds[gateway] = Durations()
-        durations.observe(seconds)
+        self.check_seconds.observe(seconds)
 
     def count_ignored(self, ignored: IgnoredStepUp) -> None:
         """Count a step-up that was ignored, and keep it for people."""
@@ -162,10 +158,7 @@ class Report:
         document["dpop_proofs"] = Counter(document["dpop_proofs"])
         document["config_loads"] = Counter(document["config_loads"])
         document["key_sets"] = [KeySetState(**state) for state in document["key_sets"]]
-        document["check_seconds"] = {
-            gateway: Durations(**durations)
-            for gateway, durations in document["check_seconds"].items()
-        }
+        document["check_seconds"] = Durations(**document["check_seconds"])
         return cls(**document)
 
 
@@ -181,8 +174,7 @@ def merge(reports: Iterable[Report]) -> Report:
     introspection: dict[str, IntrospectionState] = {}
     for report in reports:
         total.checks.update(report.checks)
-        for gateway, durations in report.check_seconds.items():
-            total.check_seconds.setdefault(gateway, Durations()).add(durations)
+        total.check_seconds.add(report.check_seconds)
         total.token_cache_hits += report.token_cache_hits
         total.token_cache_misses += report.token_cache_misses
         total.token_cache_entries += report.token_cache_entries

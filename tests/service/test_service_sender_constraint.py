@@ -223,6 +223,23 @@ def test_two_proofs_are_a_malformed_request(bound: Service, signing_key: Signing
         ]
 
 
+@pytest.mark.parametrize("value", ["DPoP", "dpop two parts", "DPoP ="])
+@pytest.mark.parametrize(
+    ("constraint", "status", "error", "why"),
+    [
+        ("none", 401, "invalid_token", "dpop_not_supported"),
+        ("mtls", 401, "invalid_token", "dpop_not_supported"),
+        ("any", 400, "invalid_request", "dpop_token_malformed"),
+    ],
+)
+def test_malformed_token_of_the_dpop_scheme_counts_where_that_is_taken(
+    bound: Service, constraint: str, status: int, error: str, why: str, value: str
+) -> None:
+    found, challenges, logged = denial(bound, asked(constraint, value))
+    assert (found, logged) == (status, why)
+    assert f'error="{error}"' in challenges[0]
+
+
 def test_proof_of_a_bearer_token_is_not_looked_at(bound: Service, signing_key: SigningKey) -> None:
     assert bound.ask(asked("any", f"Bearer {token(signing_key)}", "a,b", "c"))["allow"]
 
