@@ -163,8 +163,9 @@ class IssuerSection(Section):
         description="Start from what this authorization server is known to do; every key can be"
         " overridden. Unset: none.",
     )
-    acr_map: dict[f.Text, f.ScopeToken] = Field(
+    acr_map: dict[f.ScopeToken, f.ScopeToken] = Field(
         default={},
+        json_schema_extra={"additionalProperties": False},
         description="The issuer's acr values by name, each with the policy's name for it."
         " Default {}: it uses the policy's names.",
     )

@@ -97,11 +97,12 @@ class AuthzHandler:
 
     def _fail(self, status: int, defect: BaseException | None) -> web.StreamResponse:
         """Answer what is no HTTP (400), or a defect outside of any check (row 8), without JSON."""
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            status = self._runtime.checker.config.unavailable_status
-            if defect is not None:
-                self._log.error("unexpected_error", **describe(defect))
-        return web.Response(status=status, headers=(_SERVER,))
+        if status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            return web.Response(status=status, headers=(_SERVER,))
+        if defect is not None:
+            self._log.error("unexpected_error", **describe(defect))
+        status = self._runtime.checker.config.unavailable_status
+        return web.Response(status=status, headers=(("retry-after", "1"), _SERVER))
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path

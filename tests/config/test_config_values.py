@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -328,6 +329,17 @@ def test_an_issuer_may_name_levels_differently(tmp_path: Path) -> None:
     settings = load(tmp_path, with_line("issuer", lines)).issuers[0]
     assert settings.acr_names == AcrNames((("2", "urn:example:mfa"),))
     assert settings.insufficient_claims
+
+
+@pytest.mark.parametrize("name", ["multi factor", "é", 'a"b'])
+def test_what_an_issuer_calls_a_level_must_fit_into_a_challenge(tmp_path: Path, name: str) -> None:
+    shown = json.dumps(name, ensure_ascii=False)
+    lines = f"acr_map: {{{shown}: urn:example:mfa}}"
+    (problem,) = problems_of(tmp_path, with_line("issuer", lines))
+    assert problem == (
+        f"bridge.yaml:5: issuers[0].acr_map.{shown}: must be printable ASCII without space, quote"
+        " or backslash (anything else cannot stand in a challenge)"
+    )
 
 
 def test_many_starred_siblings_of_one_length_load_at_once(tmp_path: Path) -> None:
