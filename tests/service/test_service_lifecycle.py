@@ -129,7 +129,8 @@ def test_drain_reads_the_rest_of_a_question_that_has_begun(directory: Path, work
             with connection.makefile("rb") as stream:
                 answer = stream.read()  # to the end: the connection is closed after the answer
         assert answer.startswith(b"HTTP/1.1 200 ")
-        assert b"\r\nconnection: close\r\n" in answer
+        if workers == 1:  # a worker may have the body before it hears of the drain
+            assert b"\r\nconnection: close\r\n" in answer
         assert service.process.stop() == 0
 
 
@@ -379,6 +380,15 @@ def test_missing_keys_make_unready_and_say_whose(directory: Path, signing_key: S
         assert "www-authenticate" not in headers
 
 
+def _listens(address: Unix) -> bool:
+    """Tell whether somebody accepts; the socket's file is there a moment before."""
+    try:
+        address.connect(1).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("how", ["closed-at-start", "reader-gone"])
 def test_nobody_need_read_the_log(directory: Path, workers: int, how: str) -> None:
@@ -399,7 +409,7 @@ def test_nobody_need_read_the_log(directory: Path, workers: int, how: str) -> No
     try:
         address = Unix(directory / "authz.sock")
         raw = Request("GET", "/envoy/payments/health", "api.test").raw()
-        wait_until(address.path.exists, seconds=SECONDS, what="the socket")
+        wait_until(lambda: _listens(address), seconds=SECONDS, what="the socket")
         for _ in range(20):
             with Connection(address) as connection:
                 reply = connection.exchange(raw)
