@@ -107,7 +107,12 @@ class AuthzHandler:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path
         if target.startswith(envoy.PREFIX):
-            return await self._answer_envoy(request, target)
+            trusts = self._runtime.checker.config.trust_xfcc
+            question = envoy.read_request(
+                request.method, target, request.headers, trust_xfcc=trusts
+            )
+            decision = await self._decide(question)
+            return Reply(envoy.reply(decision, question, self._runtime.checker.nobody))
         path = target.partition("?")[0]
         if path == "/v1/check":
             return await self._answer_native(request)
@@ -121,15 +126,6 @@ class AuthzHandler:
             decision = await self._decide(question)
             return Reply(door.reply(decision, question, self._runtime.checker.nobody))
         return web.Response(status=404, headers=(_SERVER,))
-
-    async def _answer_envoy(self, request: web.BaseRequest, target: str) -> web.StreamResponse:
-        trust_xfcc = self._runtime.checker.config.trust_xfcc
-        question = envoy.read_request(
-            request.method, target, request.headers, trust_xfcc=trust_xfcc
-        )
-        decision = await self._decide(question)
-        reply = envoy.reply(decision, question, self._runtime.checker.nobody)
-        return Reply(reply)
 
     async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "POST":
