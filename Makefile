@@ -66,6 +66,10 @@ imports: $(STAMPS)/dev ## import-linter: which room may import which
 test: $(STAMPS)/dev ## all tests but the end-to-end suite (ARGS='-k NAME': some of them)
 	$(BIN)/pytest --numprocesses auto --dist loadfile --cov --cov-report= $(ARGS)
 
+.PHONY: fuzz
+fuzz: $(STAMPS)/dev ## the property tests on many more examples, that nobody has seen
+	HYPOTHESIS_PROFILE=fuzz $(BIN)/pytest --numprocesses auto -m hypothesis $(ARGS)
+
 .PHONY: coverage
 coverage: $(STAMPS)/dev ## the last `make test` took every branch of the pure rooms
 	$(BIN)/coverage report --fail-under=100 --include='$(PURE)' --omit='$(IO_HALF)'

@@ -159,7 +159,9 @@ Origin = Annotated[
     str, AfterValidator(addresses.origin), _text_schema("[Hh][Tt][Tt][Pp][Ss]?://[^/?#]+/?")
 ]
 RedisUrl = Annotated[
-    str, AfterValidator(addresses.redis_url_without_password), _text_schema("(rediss?|unix)://.+")
+    str,
+    AfterValidator(addresses.redis_url_without_password),
+    _text_schema("([Rr][Ee][Dd][Ii][Ss][Ss]?|[Uu][Nn][Ii][Xx])://.+"),
 ]
 Method = Annotated[str, AfterValidator(values.method), _text_schema(values.METHOD_PATTERN)]
 Host = Annotated[str, AfterValidator(addresses.host), WithJsonSchema(_TEXT_SCHEMA)]

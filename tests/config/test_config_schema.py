@@ -142,6 +142,50 @@ def some_of(values: dict[str, list[object]]) -> st.SearchStrategy[dict[str, obje
     )
 
 
+ALONE = [
+    pytest.param({where: {key: choice}}, id=f"{where}-{key}-{number}")
+    for where, values in (
+        ("top", VALUES),
+        ("issuer", ISSUER_VALUES),
+        ("api", API_VALUES),
+        ("operation", OPERATION_VALUES),
+    )
+    for key, choices in values.items()
+    for number, choice in enumerate(choices)
+]
+
+
+def text_with(
+    top: dict[str, object] | None = None,
+    issuer: dict[str, object] | None = None,
+    api: dict[str, object] | None = None,
+    operation: dict[str, object] | None = None,
+) -> str:
+    document: dict[str, Any] = yaml.safe_load(VALID) | (top or {})
+    document["issuers"][0] |= issuer or {}
+    document["apis"][0] |= api or {}
+    document["apis"][0]["operations"][0] |= operation or {}
+    return yaml.safe_dump(document, allow_unicode=True)
+
+
+@pytest.mark.parametrize("parts", ALONE)
+def test_the_schema_never_refuses_a_value_that_the_loader_accepts(
+    tmp_path: Path, parts: dict[str, dict[str, object]]
+) -> None:
+    text = text_with(**parts)
+    if loads(tmp_path / "alone.yaml", text):
+        assert errors_of(text) == []
+
+
+def loads(file: Path, text: str) -> bool:
+    file.write_text(text, encoding="utf-8")
+    try:
+        load_config(file)
+    except ConfigError:
+        return False
+    return True
+
+
 @given(some_of(VALUES), some_of(ISSUER_VALUES), some_of(API_VALUES), some_of(OPERATION_VALUES))
 def test_the_schema_never_refuses_what_the_loader_accepts(
     tmp_path_factory: pytest.TempPathFactory,
@@ -150,15 +194,6 @@ def test_the_schema_never_refuses_what_the_loader_accepts(
     api: dict[str, object],
     operation: dict[str, object],
 ) -> None:
-    document: dict[str, Any] = yaml.safe_load(VALID) | top
-    document["issuers"][0] |= issuer
-    document["apis"][0] |= api
-    document["apis"][0]["operations"][0] |= operation
-    text = yaml.safe_dump(document, allow_unicode=True)
-    file = tmp_path_factory.getbasetemp() / "random.yaml"
-    file.write_text(text, encoding="utf-8")
-    try:
-        load_config(file)
-    except ConfigError:
-        return
-    assert errors_of(text) == []
+    text = text_with(top, issuer, api, operation)
+    if loads(tmp_path_factory.getbasetemp() / "random.yaml", text):
+        assert errors_of(text) == []
