@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from running_bridge import (
     HOST,
+    MFA,
     PWD,
     Service,
     api,
