@@ -69,18 +69,12 @@ class Checked(NamedTuple):
     token: AccessToken | None = None
 
 
-class _Place(NamedTuple):
-    """Where a request goes."""
+class _Begun(NamedTuple):
+    """A check of which the token is still to be looked at."""
 
     api: Api
     operation: Operation | None
     template: str | None
-
-
-class _Begun(NamedTuple):
-    """A check of which the token is still to be looked at."""
-
-    place: _Place
     request: CheckRequest
     now: int
     path: str
@@ -140,35 +134,32 @@ class Checker:
         decision = decide_without_token(api, operation, preflight=request.preflight)
         if decision is not None:
             return Checked(decision, template=template)
-        place = _Place(api, operation, template)
         try:
             credentials = read_credentials(request.authorization)
         except RequestError as fault:
             scheme = presented_scheme(request.authorization)
-            return self._conclude(place, now, _judge_malformed(fault, scheme, api), scheme)
+            finding: Finding = _judge_malformed(fault, scheme, api)
+            return self._conclude(api, operation, template, finding, scheme, now)
         if credentials is None:
-            return self._conclude(place, now, None, None)
-        begun = _Begun(place, request, now, path, credentials)
-        if credentials.scheme != "bearer":
-            return begun  # a proof is to be claimed
+            return self._conclude(api, operation, template, None, None, now)
+        if credentials.scheme != "bearer":  # a proof is to be claimed
+            return _Begun(api, operation, template, request, now, path, credentials)
         token: AccessToken | None = None
-        finding: Finding
         try:
             token = self._verifier.find(credentials, api.issuers, api.audiences, now)
             if token is None:
-                return begun
+                return _Begun(api, operation, template, request, now, path, credentials)
             # A plain bearer token where none is demanded to be more: the common case.
             if token.confirmation is not None or api.sender_constraint not in _TAKES_UNBOUND:
                 self._binding.check(api, credentials, token, request, path, now)
             finding = token
         except (RequestError, TokenError, IssuerError) as fault:
             finding = fault
-        return self._conclude(place, now, finding, "bearer", token)
+        return self._conclude(api, operation, template, finding, "bearer", now, token)
 
     async def _finish(self, begun: _Begun) -> Checked:
         """Decide where somebody may have to be waited for: an issuer, a memory of proofs."""
-        place, request, now, path, credentials = begun
-        api = place.api
+        api, operation, template, request, now, path, credentials = begun
         token: AccessToken | None = None
         finding: Finding
         try:
@@ -183,17 +174,19 @@ class Checker:
             finding = token
         except (RequestError, TokenError, IssuerError, ReplayStoreError) as fault:
             finding = fault
-        return self._conclude(place, now, finding, credentials.scheme, token)
+        scheme = credentials.scheme
+        return self._conclude(api, operation, template, finding, scheme, now, token)
 
     def _conclude(
         self,
-        place: _Place,
-        now: int,
+        api: Api,
+        operation: Operation | None,
+        template: str | None,
         finding: Finding,
         scheme: Scheme | None,
+        now: int,
         token: AccessToken | None = None,
     ) -> Checked:
-        api, operation, template = place
         status = self.config.unavailable_status
         decision = decide_on_token(api, operation, finding, now, status, scheme)
         return Checked(decision, finding, template, token)

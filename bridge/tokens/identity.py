@@ -47,10 +47,14 @@ class IdentityHeaders:
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
         self._names = tuple(names)
-        self._underscored = tuple(
+        underscored = tuple(
             name.replace("-", "_")
             for name in (*(header for header, _ in self._names), WOULD_DENY_HEADER)
             if "-" in name
+        )
+        # Tokens of one kind lack the same: held once.
+        self._removed = lru_cache(maxsize=256)(
+            lambda *absent: (*absent, WOULD_DENY_HEADER, *underscored)
         )
         self.nobody = self.of({})
 
@@ -68,13 +72,12 @@ class IdentityHeaders:
         absent = []
         for header, name in self._names:
             claim = shown[name] if name in shown else claims.get(name)
-            pair = _shared_pair(header, claim) if type(claim) is str else _pair(header, claim)
+            pair = _text_pair(header, claim) if type(claim) is str else _pair(header, claim)
             if pair is None:
                 absent.append(header)
             else:
                 present.append(pair)
-        removed = _shared((*absent, WOULD_DENY_HEADER, *self._underscored))
-        return UpstreamHeaders(tuple(present), removed)
+        return UpstreamHeaders(tuple(present), self._removed(*absent))
 
 
 def _pair(header: str, claim: Any) -> tuple[str, str] | None:
@@ -83,12 +86,10 @@ def _pair(header: str, claim: Any) -> tuple[str, str] | None:
 
 
 # Most tokens differ in little but `sub` and times: what they share is written and held once.
-_shared_pair = lru_cache(maxsize=1024)(_pair)
-
-
-@lru_cache(maxsize=256)
-def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
-    return names
+@lru_cache(maxsize=1024)
+def _text_pair(header: str, text: str) -> tuple[str, str] | None:
+    value = _encode_string(text)
+    return (header, value) if 0 < len(value) <= _MAX_VALUE_BYTES else None
 
 
 def header_value(claim: Any) -> str | None:
