@@ -12,8 +12,8 @@ from running_bridge import Service, policy, write_keys
 from e2e.harness.issuer import Issuer
 from e2e.harness.tokens import SigningKey
 
-# A busy machine is slow: only what is wrong may fail. The same examples every time, so that a commit
-# is not failed by what an earlier one did; `make fuzz` looks for new ones.
+# A busy machine is slow: only what is wrong may fail. The same examples every time, so that no
+# commit is failed by what an earlier one did; `make fuzz` looks for new ones.
 _BUSY = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("same", _BUSY, derandomize=True)
 settings.register_profile("fuzz", _BUSY, max_examples=5_000)

@@ -12,6 +12,7 @@ from bridge.policy.operations import Api
 from bridge.tokens.access_token import AccessToken, access_token, is_number
 from bridge.tokens.confirmation import check_binding
 from bridge.tokens.credentials import Credentials
+from bridge.tokens.dpop import UsedProof
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.jwt import check_audience, check_claims
 
@@ -81,7 +82,7 @@ class AssumedVerifier:
 class AssumedBinding:
     """Takes a token as bound as the API demands, and proven; only where none is taken, refuses."""
 
-    async def check(
+    def check(
         self,
         api: Api,
         credentials: Credentials,
@@ -97,6 +98,9 @@ class AssumedBinding:
         """
         if api.sender_constraint == "none":
             check_binding("none", credentials.scheme, token.confirmation, None)
+
+    async def claim(self, proof: UsedProof, now: int) -> None:
+        """No proof was looked at."""
 
 
 def _with(claims: dict[str, Any], path: Sequence[str], value: Any) -> dict[str, Any]:

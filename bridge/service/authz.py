@@ -11,22 +11,24 @@ from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 
 from bridge.decision.decide import Decision, Row, decide_unavailable
 from bridge.decision.resource_metadata import WELL_KNOWN_PATH
 from bridge.errors import RequestError
 from bridge.gateways import envoy, forward_auth, native, nginx
-from bridge.gateways.check_request import CheckRequest
+from bridge.gateways.check_request import CheckRequest, Headers
 from bridge.policy.hosts import read_host
 from bridge.service.connection import AuthzServer
 from bridge.service.log import CheckLog
 from bridge.service.openapi import openapi_document
-from bridge.service.reply import Reply
+from bridge.service.reply import Reply, in_bytes
 from bridge.service.runtime import Runtime
 
 # A long path, query or token must reach the rules, not the parser's own limits.
 _MAX_LINE_BYTES = 128 * 1024
 _MAX_HEADER_BYTES = 128 * 1024
+_NATIVE = "/v1/check"
 _KEEPALIVE_SECONDS = 3630.0  # longer than any gateway's, so that ours never closes first
 _BODY_TIMEOUT_SECONDS = 5.0
 _SERVER = ("server", "stepup-bridge")
@@ -61,6 +63,7 @@ class AuthzHandler:
         """Make the server; a bare one, since a router would decode and normalise the path."""
         return AuthzServer(
             self._answer,
+            self._answer_at_once,
             self._fail,
             access_log=None,
             auto_decompress=False,
@@ -95,6 +98,26 @@ class AuthzHandler:
             response.force_close()
         return response
 
+    def _answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | None:
+        """Write the answer to a check that waits for nobody; None: `_answer` must."""
+        if self._finished is not None:
+            return None
+        try:
+            if message.path.startswith(envoy.PREFIX):
+                reply = envoy.reply
+                question = self._read_envoy(message.method, message.path, message.headers)
+            elif message.path == _NATIVE and message.method == "POST":
+                reply = native.reply
+                question = native.read_question(_bounded(body))
+            else:
+                return None
+            decision = self._decide_at_once(question)
+            if decision is None:
+                return None
+            return in_bytes(reply(decision, question, self._runtime.checker.nobody))
+        except Exception:  # `_answer` meets it again, and tells
+            return None
+
     def _fail(self, status: int, defect: BaseException | None) -> web.StreamResponse:
         """Answer what is no HTTP (400), or a defect outside of any check (row 8), without JSON."""
         if status < HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -107,14 +130,11 @@ class AuthzHandler:
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.raw_path
         if target.startswith(envoy.PREFIX):
-            trusts = self._runtime.checker.config.trust_xfcc
-            question = envoy.read_request(
-                request.method, target, request.headers, trust_xfcc=trusts
-            )
+            question = self._read_envoy(request.method, target, request.headers)
             decision = await self._decide(question)
             return Reply(envoy.reply(decision, question, self._runtime.checker.nobody))
         path = target.partition("?")[0]
-        if path == "/v1/check":
+        if path == _NATIVE:
             return await self._answer_native(request)
         if path == "/v1/openapi.json":
             return self._answer_openapi(request)
@@ -126,6 +146,10 @@ class AuthzHandler:
             decision = await self._decide(question)
             return Reply(door.reply(decision, question, self._runtime.checker.nobody))
         return web.Response(status=404, headers=(_SERVER,))
+
+    def _read_envoy(self, method: str, target: str, headers: Headers) -> CheckRequest:
+        trusts = self._runtime.checker.config.trust_xfcc
+        return envoy.read_request(method, target, headers, trust_xfcc=trusts)
 
     async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method != "POST":
@@ -164,8 +188,34 @@ class AuthzHandler:
             if decision.row is Row.STEP_UP:
                 decision = await self._runtime.guard_loops(decision, now)
         except Exception as defect:
-            decision = decide_unavailable(self._runtime.checker.config.unavailable_status)
-            self._log.error("check_failed", **describe(defect))
+            decision = self._refuse(defect)
+        self._record(request, decision, now, started)
+        return decision
+
+    def _decide_at_once(self, request: CheckRequest) -> Decision | None:
+        """Do the same where nobody must be waited for; None: somebody must."""
+        started = time.perf_counter()
+        now = int(time.time())
+        decision: Decision | None
+        try:
+            checked = self._runtime.checker.check_at_once(request, now)
+            if checked is None:
+                return None
+            decision = checked.decision
+            if decision.row is Row.STEP_UP:
+                decision = self._runtime.guard_loops_at_once(decision, now)
+                if decision is None:
+                    return None
+        except Exception as defect:
+            decision = self._refuse(defect)
+        self._record(request, decision, now, started)
+        return decision
+
+    def _refuse(self, defect: Exception) -> Decision:
+        self._log.error("check_failed", **describe(defect))
+        return decide_unavailable(self._runtime.checker.config.unavailable_status)
+
+    def _record(self, request: CheckRequest, decision: Decision, now: int, started: float) -> None:
         seconds = time.perf_counter() - started
         self._runtime.tally.count_check(
             request.gateway,
@@ -176,7 +226,6 @@ class AuthzHandler:
             seconds,
         )
         self._check_log.write(request, decision, now, seconds)
-        return decision
 
 
 def describe(defect: BaseException) -> dict[str, Any]:

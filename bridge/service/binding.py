@@ -17,7 +17,7 @@ from bridge.tokens.nonce import Nonces
 class Binding(Protocol):
     """Checks what a token is bound to; see `SenderBinding`."""
 
-    async def check(
+    def check(
         self,
         api: Api,
         credentials: Credentials,
@@ -25,8 +25,11 @@ class Binding(Protocol):
         request: CheckRequest,
         path: str,
         now: int,
-    ) -> None:
+    ) -> UsedProof | None:
         """Raise where the binding does not hold."""
+
+    async def claim(self, proof: UsedProof, now: int) -> None:
+        """Use a proof; raise where it was used before, or that cannot be told."""
 
 
 class UsedProofs(Protocol):
@@ -50,7 +53,7 @@ class SenderBinding:
         self._nonces = nonces
         self._used = used
 
-    async def check(
+    def check(
         self,
         api: Api,
         credentials: Credentials,
@@ -58,18 +61,20 @@ class SenderBinding:
         request: CheckRequest,
         path: str,
         now: int,
-    ) -> None:
-        """Check the binding of a verified token, and use its proof.
+    ) -> UsedProof | None:
+        """Check the binding of a verified token.
 
         Args:
             path: Of the request, raw, without the query.
             now: Current time, epoch seconds.
 
+        Returns:
+            The proof, still to be claimed; None: none is due, as for every bearer token.
+
         Raises:
             RequestError: The proof is not exactly one.
             TokenError: It is not bound as the API demands, or not to this client.
-            ProofError: The proof does not hold, or was used before.
-            ReplayStoreError: It cannot be told whether it was.
+            ProofError: The proof does not hold.
         """
         jkt = check_binding(
             api.sender_constraint,
@@ -78,8 +83,8 @@ class SenderBinding:
             request.client_certificate,
         )
         if jkt is None:
-            return
-        proof = check_proof(
+            return None
+        return check_proof(
             read_proof(request.dpop),
             self._settings,
             jkt=jkt,
@@ -90,6 +95,14 @@ class SenderBinding:
             now=now,
             nonces=self._nonces,
         )
+
+    async def claim(self, proof: UsedProof, now: int) -> None:
+        """Use a proof.
+
+        Raises:
+            ProofError: It was used before.
+            ReplayStoreError: It cannot be told whether it was.
+        """
         await self._used.claim(proof, self._settings, now)
 
 

@@ -20,12 +20,12 @@ from bridge.gateways.check_request import CheckRequest
 from bridge.policy.hosts import read_host
 from bridge.policy.matching import PolicyIndex
 from bridge.policy.methods import read_method
-from bridge.policy.operations import Api
+from bridge.policy.operations import Api, Operation
 from bridge.policy.paths import split_target
 from bridge.service.binding import Binding
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.confirmation import require_scheme
-from bridge.tokens.credentials import Credentials, presented_scheme, read_credentials
+from bridge.tokens.credentials import Credentials, Scheme, presented_scheme, read_credentials
 from bridge.tokens.dpop import require_one_proof
 from bridge.tokens.identity import IdentityHeaders
 
@@ -42,7 +42,7 @@ class Verifier(Protocol):
         audiences: tuple[str, ...] | None,
         now: int,
     ) -> AccessToken | None:
-        """Give a token that was verified before."""
+        """Give the token if that can be told at once."""
 
     async def verify(
         self,
@@ -69,6 +69,18 @@ class Checked(NamedTuple):
     token: AccessToken | None = None
 
 
+class _Begun(NamedTuple):
+    """A check of which the token is still to be looked at."""
+
+    api: Api
+    operation: Operation | None
+    template: str | None
+    request: CheckRequest
+    now: int
+    path: str
+    credentials: Credentials
+
+
 class Checker:
     """One configuration, ready to decide. Immutable: a reload puts another in its place.
 
@@ -93,6 +105,19 @@ class Checker:
         Args:
             now: Current time, epoch seconds.
         """
+        begun = self._begin(request, now)
+        return begun if isinstance(begun, Checked) else await self._finish(begun)
+
+    def check_at_once(self, request: CheckRequest, now: int) -> Checked | None:
+        """Do the same where nobody must be waited for; None: somebody must, and nothing was done.
+
+        That is nearly always: no task, no switch to another one.
+        """
+        begun = self._begin(request, now)
+        return begun if isinstance(begun, Checked) else None
+
+    def _begin(self, request: CheckRequest, now: int) -> Checked | _Begun:
+        """Decide, or go as far as nobody is waited for and nothing is used up."""
         api: Api | None = None
         try:
             if request.fault is not None:
@@ -109,35 +134,71 @@ class Checker:
         decision = decide_without_token(api, operation, preflight=request.preflight)
         if decision is not None:
             return Checked(decision, template=template)
-        finding: Finding = None
-        token: AccessToken | None = None
-        credentials: Credentials | None = None
         try:
             credentials = read_credentials(request.authorization)
-            if credentials is not None:
-                if credentials.scheme != "bearer":
-                    require_scheme(api.sender_constraint, credentials.scheme)
-                    require_one_proof(request.dpop)
-                asked = (credentials, api.issuers, api.audiences, now)
-                token = self._verifier.find(*asked) or await self._verifier.verify(*asked)
-                # A plain bearer token where none is demanded to be more: the common case.
-                if (
-                    token.confirmation is not None
-                    or credentials.scheme != "bearer"
-                    or api.sender_constraint not in _TAKES_UNBOUND
-                ):
-                    await self._binding.check(api, credentials, token, request, path, now)
-                finding = token
+        except RequestError as fault:
+            scheme = presented_scheme(request.authorization)
+            finding: Finding = _judge_malformed(fault, scheme, api)
+            return self._conclude(api, operation, template, finding, scheme, now)
+        if credentials is None:
+            return self._conclude(api, operation, template, None, None, now)
+        if credentials.scheme != "bearer":  # a proof is to be claimed
+            return _Begun(api, operation, template, request, now, path, credentials)
+        token: AccessToken | None = None
+        try:
+            token = self._verifier.find(credentials, api.issuers, api.audiences, now)
+            if token is None:
+                return _Begun(api, operation, template, request, now, path, credentials)
+            # A plain bearer token where none is demanded to be more: the common case.
+            if token.confirmation is not None or api.sender_constraint not in _TAKES_UNBOUND:
+                self._binding.check(api, credentials, token, request, path, now)
+            finding = token
+        except (RequestError, TokenError, IssuerError) as fault:
+            finding = fault
+        return self._conclude(api, operation, template, finding, "bearer", now, token)
+
+    async def _finish(self, begun: _Begun) -> Checked:
+        """Decide where somebody may have to be waited for: an issuer, a memory of proofs."""
+        api, operation, template, request, now, path, credentials = begun
+        token: AccessToken | None = None
+        finding: Finding
+        try:
+            if credentials.scheme != "bearer":
+                require_scheme(api.sender_constraint, credentials.scheme)
+                require_one_proof(request.dpop)
+            asked = (credentials, api.issuers, api.audiences, now)
+            token = self._verifier.find(*asked) or await self._verifier.verify(*asked)
+            proof = self._binding.check(api, credentials, token, request, path, now)
+            if proof is not None:
+                await self._binding.claim(proof, now)
+            finding = token
         except (RequestError, TokenError, IssuerError, ReplayStoreError) as fault:
             finding = fault
-        scheme = (
-            presented_scheme(request.authorization) if credentials is None else credentials.scheme
-        )
-        if credentials is None and scheme == "dpop":  # malformed, but that counts where it is taken
-            try:
-                require_scheme(api.sender_constraint, scheme)
-            except TokenError as fault:
-                finding = fault
+        scheme = credentials.scheme
+        return self._conclude(api, operation, template, finding, scheme, now, token)
+
+    def _conclude(
+        self,
+        api: Api,
+        operation: Operation | None,
+        template: str | None,
+        finding: Finding,
+        scheme: Scheme | None,
+        now: int,
+        token: AccessToken | None = None,
+    ) -> Checked:
         status = self.config.unavailable_status
         decision = decide_on_token(api, operation, finding, now, status, scheme)
         return Checked(decision, finding, template, token)
+
+
+def _judge_malformed(
+    fault: RequestError, scheme: Scheme | None, api: Api
+) -> RequestError | TokenError:
+    """Tell what counts of malformed credentials: a fault of DPoP only where DPoP is taken."""
+    if scheme == "dpop":
+        try:
+            require_scheme(api.sender_constraint, scheme)
+        except TokenError as refusal:
+            return refusal
+    return fault

@@ -48,9 +48,8 @@ class Reply(web.StreamResponse):
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError
-        body = self._answer.body.encode()
-        head = _head(self.status, self._answer.headers, len(body), self._connection())
-        transport.write(head.encode("ascii") + body)
+        transport.write(in_bytes(self._answer, self._connection()))
+        await self._request.writer.drain()  # waits only where nobody fetches the answers
 
     def _connection(self) -> str:
         """Say what becomes of the connection where its version does not say so (RFC 9112 §9.3)."""
@@ -59,15 +58,23 @@ class Reply(web.StreamResponse):
         return "" if self._request.version >= HttpVersion11 else "connection: keep-alive\r\n"
 
 
-def _head(status: int, headers: tuple[tuple[str, str], ...], length: int, connection: str) -> str:
-    lines = [f"{name}: {value}\r\n" for name, value in headers]
+def in_bytes(answer: Response, connection: str = "") -> bytes:
+    """Write a whole response.
+
+    Args:
+        answer: Header names and values without line breaks, as `decision.response` promises.
+        connection: The line that says what becomes of the connection, where that must be said.
+    """
+    lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
     fields = "".join(lines)
     if fields.count("\n") != len(lines) or fields.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
-    return (
-        f"{_status_line(status)}{fields}content-length: {length}\r\n"
+    body = answer.body.encode()
+    head = (
+        f"{_status_line(answer.status)}{fields}content-length: {len(body)}\r\n"
         f"date: {_http_date(int(time.time()))}\r\nserver: stepup-bridge\r\n{connection}\r\n"
     )
+    return head.encode("ascii") + body
 
 
 @lru_cache(maxsize=64)

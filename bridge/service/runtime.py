@@ -16,7 +16,7 @@ from bridge.errors import ConfigError
 from bridge.service.binding import SenderBinding, UsedProofs
 from bridge.service.check import Checker
 from bridge.service.proof_memory import ProofMemory, takes_dpop
-from bridge.service.report import IntrospectionState, KeySetState, Report
+from bridge.service.report import IgnoredStepUp, IntrospectionState, KeySetState, Report
 from bridge.service.shared_loop_guard import SharedLoopGuard
 from bridge.service.start import Start
 from bridge.tokens.cache import TokenCache
@@ -117,7 +117,14 @@ class Runtime:
 
     async def guard_loops(self, denial: Decision, now: int) -> Decision:
         """Look at a step-up denial before it is given; see `LoopGuard.judge`."""
-        told, ignored = await self._loop_guard.judge(denial, now)
+        return self._tell_ignored(*await self._loop_guard.judge(denial, now))
+
+    def guard_loops_at_once(self, denial: Decision, now: int) -> Decision | None:
+        """Do the same where nobody must be waited for; None: somebody must."""
+        judged = self._loop_guard.judge_at_once(denial, now)
+        return None if judged is None else self._tell_ignored(*judged)
+
+    def _tell_ignored(self, told: Decision, ignored: IgnoredStepUp | None) -> Decision:
         if ignored is not None:
             self.tally.count_ignored(ignored)
             self._log.warning(

@@ -62,6 +62,12 @@ class SharedLoopGuard:
             return self._guard.judge(denial, now)
         return judged
 
+    def judge_at_once(
+        self, denial: Decision, now: int
+    ) -> tuple[Decision, IgnoredStepUp | None] | None:
+        """Do the same without Redis; None: it must be asked."""
+        return self._guard.judge(denial, now) if self._redis is None else None
+
     def _tell(self, error: str | None) -> None:
         if error is None:
             self._log.info("loop_guard_store_recovered")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import signal
 import socket
 import sys
@@ -47,6 +48,8 @@ async def answering(
         runner = web.ServerRunner(handler.server(), shutdown_timeout=_CLOSE_SECONDS)
         await runner.setup()
         site = web.SockSite(runner, listener)
+        gc.collect()
+        gc.freeze()  # what is loaded by now stays: no collection need look at it again
         try:
             await site.start()
             yield runtime

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from bridge.errors import TokenError
 from bridge.tokens.confirmation import Confirmation, read_confirmation
@@ -17,8 +17,7 @@ Claims = Mapping[str, Any]
 _LARGEST = 1.7976931348623157e308  # of a float: neither infinity nor NaN lies within
 
 
-@dataclass(frozen=True, slots=True)
-class AccessToken:
+class AccessToken(NamedTuple):
     """A verified access token. What is missing or malformed is empty, never an error.
 
     Attributes:
@@ -79,8 +78,10 @@ def access_token(
     scope = find_claim(claims, names.scope)
     client_id = find_claim(claims, names.client_id)
     exp = claims.get("exp", math.inf)
-    confirmation = _confirmation(claims, answer)
-    if answer is not None:
+    if answer is None:
+        confirmation = read_confirmation(claims["cnf"]) if "cnf" in claims else None
+    else:
+        confirmation = _confirmation(claims, answer)
         acr = find_claim(answer, names.acr, acr)
         auth_time = find_claim(answer, names.auth_time, auth_time)
         scope = find_claim(answer, names.scope, scope)
@@ -88,10 +89,12 @@ def access_token(
         exp = min(exp, answer.get("exp", math.inf))
         claims = {**claims, **answer}
     sub = claims.get("sub")
-    authenticated = settings.acr_names.to_policy(read_acr(acr))
+    authenticated = read_acr(acr)
     if settings.acr_names is not POLICY_NAMES:
+        authenticated = settings.acr_names.to_policy(authenticated)
         acr = list(authenticated)
-    shown = {**claims, "acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
+    shown = {"acr": acr, "auth_time": auth_time, "scope": scope, "client_id": client_id}
+    upstream = identity.of(claims, shown)
     if client_id is None:
         client_id = claims.get("azp")
     return AccessToken(
@@ -101,9 +104,9 @@ def access_token(
         leeway=settings.leeway,
         acr=authenticated,
         auth_time=read_auth_time(auth_time),
-        scopes=frozenset(read_scopes(scope)),
+        scopes=_scopes(scope) if type(scope) is str else frozenset(read_scopes(scope)),
         client_id=client_id if isinstance(client_id, str) else None,
-        upstream=identity.of(shown),
+        upstream=upstream,
         is_machine=auth_time is None and _is_machine(claims, client_id, authenticated),
         acr_names=settings.acr_names,
         insufficient_claims=settings.insufficient_claims,
@@ -114,17 +117,13 @@ def access_token(
     )
 
 
-def _confirmation(claims: Claims, answer: Claims | None) -> Confirmation | None:
-    """Read what the token is bound to; where token and answer both say it, they must agree.
+def _confirmation(claims: Claims, answer: Claims) -> Confirmation | None:
+    """Read what an introspected token is bound to; where token and answer say it, they must agree.
 
     Raises:
         TokenError: They do not, or it cannot be checked. An answer loosens no binding.
     """
-    bound = [
-        read_confirmation(said["cnf"])
-        for said in (claims, answer)
-        if said is not None and "cnf" in said
-    ]
+    bound = [read_confirmation(said["cnf"]) for said in (claims, answer) if "cnf" in said]
     if len(bound) > 1 and bound[0] != bound[1]:
         raise TokenError("cnf", "token_binding_ambiguous")
     return bound[0] if bound else None
@@ -147,6 +146,8 @@ def _is_machine(claims: Claims, client_id: Any, acr: tuple[str, ...]) -> bool:
 
 def find_claim(claims: Claims, alternatives: tuple[ClaimPath, ...], default: Any = None) -> Any:
     """Give the value of the first alternative that is present, or the default."""
+    if len(alternatives) == 1 and len(alternatives[0]) == 1:  # as nearly all are
+        return claims.get(alternatives[0][0], default)
     for path in alternatives:
         value: Any = claims
         for name in path:
@@ -189,6 +190,11 @@ def read_scopes(value: Any) -> tuple[str, ...]:
             return tuple(value)
         case _:
             return ()
+
+
+@lru_cache(maxsize=1024)  # a client's tokens have the same few
+def _scopes(scope: str) -> frozenset[str]:
+    return frozenset(read_scopes(scope))
 
 
 def is_number(value: Any) -> bool:

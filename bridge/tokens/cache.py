@@ -7,8 +7,7 @@ is never cached.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.jwk import VerificationKey
@@ -16,8 +15,7 @@ from bridge.tokens.jwk import VerificationKey
 IssuerT = TypeVar("IssuerT")
 
 
-@dataclass(frozen=True, slots=True)
-class CachedToken(Generic[IssuerT]):
+class CachedToken(NamedTuple, Generic[IssuerT]):
     """One verified token.
 
     Attributes:

@@ -6,9 +6,9 @@ Spec §7: every configured name is set or removed on every allow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 WOULD_DENY_HEADER = "x-stepup-would-deny"
@@ -18,8 +18,7 @@ _MAX_EXACT_FLOAT = 2**53
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "%")
 
 
-@dataclass(frozen=True, slots=True)
-class UpstreamHeaders:
+class UpstreamHeaders(NamedTuple):
     """What to do to the request that goes to the upstream.
 
     Attributes:
@@ -33,8 +32,7 @@ class UpstreamHeaders:
 
     def with_would_deny(self, error: str) -> UpstreamHeaders:
         """Add the monitor mode's note."""
-        return replace(
-            self,
+        return self._replace(
             set=(*self.set, (WOULD_DENY_HEADER, error)),
             remove=tuple(name for name in self.remove if name != WOULD_DENY_HEADER),
         )
@@ -49,31 +47,37 @@ class IdentityHeaders:
 
     def __init__(self, names: Iterable[tuple[str, str]]) -> None:
         self._names = tuple(names)
-        self._underscored = tuple(
+        underscored = tuple(
             name.replace("-", "_")
             for name in (*(header for header, _ in self._names), WOULD_DENY_HEADER)
             if "-" in name
         )
+        # Tokens of one kind lack the same: held once.
+        self._removed = lru_cache(maxsize=256)(
+            lambda *absent: (*absent, WOULD_DENY_HEADER, *underscored)
+        )
         self.nobody = self.of({})
 
-    def of(self, claims: Mapping[str, Any]) -> UpstreamHeaders:
+    def of(
+        self, claims: Mapping[str, Any], shown: Mapping[str, Any] = MappingProxyType({})
+    ) -> UpstreamHeaders:
         """Compute the headers of a token.
 
         Args:
-            claims: Verified claims, in which `acr`, `auth_time` and `scope` are already the values
-                after the issuer's `claims` setting.
+            claims: Verified claims.
+            shown: What to show instead of the claims of these names, or of none: the values after
+                the issuer's `claims` and `acr_map` settings.
         """
         present = []
         absent = []
         for header, name in self._names:
-            claim = claims.get(name)
-            pair = _shared_pair(header, claim) if type(claim) is str else _pair(header, claim)
+            claim = shown[name] if name in shown else claims.get(name)
+            pair = _text_pair(header, claim) if type(claim) is str else _pair(header, claim)
             if pair is None:
                 absent.append(header)
             else:
                 present.append(pair)
-        removed = _shared((*absent, WOULD_DENY_HEADER, *self._underscored))
-        return UpstreamHeaders(tuple(present), removed)
+        return UpstreamHeaders(tuple(present), self._removed(*absent))
 
 
 def _pair(header: str, claim: Any) -> tuple[str, str] | None:
@@ -82,12 +86,10 @@ def _pair(header: str, claim: Any) -> tuple[str, str] | None:
 
 
 # Most tokens differ in little but `sub` and times: what they share is written and held once.
-_shared_pair = lru_cache(maxsize=1024)(_pair)
-
-
-@lru_cache(maxsize=256)
-def _shared(names: tuple[str, ...]) -> tuple[str, ...]:
-    return names
+@lru_cache(maxsize=1024)
+def _text_pair(header: str, text: str) -> tuple[str, str] | None:
+    value = _encode_string(text)
+    return (header, value) if 0 < len(value) <= _MAX_VALUE_BYTES else None
 
 
 def header_value(claim: Any) -> str | None:

@@ -10,7 +10,7 @@ from binascii import a2b_base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from bridge.errors import TokenError
 from bridge.tokens import json_strict
@@ -46,7 +46,7 @@ _LENIENT_TYPES = frozenset({_ACCESS_TOKEN_TYPE, "jwt", None})
 
 # BASE64URL(header) "." BASE64URL(payload) "." BASE64URL(signature), RFC 7515 §7.1
 COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
-_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+_TO_BASE64 = bytes.maketrans(b"-_+/=", b"+/!!!")  # "!" is refused
 # The last character of a canonical encoding has no stray bits (RFC 4648 §3.5).
 _CANONICAL_LAST = {2: frozenset(b"AQgw"), 3: frozenset(b"AEIMQUYcgkosw048")}
 _MAX_CACHED_HEADER = 512
@@ -66,8 +66,7 @@ class Header:
     has_crit: bool
 
 
-@dataclass(frozen=True, slots=True)
-class UnverifiedJwt:
+class UnverifiedJwt(NamedTuple):
     """A well-formed JWT of which nothing is verified."""
 
     header: Header
@@ -85,20 +84,20 @@ def read_jwt(token: str) -> UnverifiedJwt | None:
     Raises:
         TokenError: A JWT, but not a well-formed one.
     """
-    match = COMPACT.fullmatch(token)
-    if match is None:
+    parts = token.split(".", 3)
+    if len(parts) != 3:  # noqa: PLR2004 header, claims, signature
         return None
-    encoded_header, encoded_claims, encoded_signature = match.groups()
-    if len(encoded_header) <= _MAX_CACHED_HEADER:
-        header = _read_header_cached(encoded_header)
-    else:
-        header = _read_header(encoded_header)
-    if header is None:
-        return None
+    encoded_header, encoded_claims, encoded_signature = parts
+    is_short = len(encoded_header) <= _MAX_CACHED_HEADER
     try:
+        header = (_read_header_cached if is_short else _read_header)(encoded_header)
+        if header is None:
+            return None
         claims = json_strict.loads(decode_base64url(encoded_claims))
         signature = decode_base64url(encoded_signature)
     except ValueError:
+        if COMPACT.fullmatch(token) is None:
+            return None
         raise _malformed() from None
     if not isinstance(claims, dict):
         raise _malformed()
@@ -107,12 +106,16 @@ def read_jwt(token: str) -> UnverifiedJwt | None:
 
 
 def _read_header(encoded: str) -> Header | None:
-    """Read a header; None: no JSON object."""
+    """Read a header; None: no JSON object.
+
+    Raises:
+        ValueError: A JSON object, but a faulty one.
+    """
     try:
         header = json_strict.loads(decode_base64url(encoded))
     except ValueError:
         if _is_object_at_least(encoded):
-            raise _malformed() from None
+            raise
         return None
     if not isinstance(header, dict):
         return None
@@ -124,7 +127,7 @@ def _read_header(encoded: str) -> Header | None:
         or ("typ" in header and typ is None)
         or ("kid" in header and kid is None)
     ):
-        raise _malformed()
+        raise ValueError("a member of a wrong type")
     if typ is not None:
         typ = typ.lower().removeprefix("application/")
     return Header(alg, kid, typ, "crit" in header)
@@ -136,19 +139,25 @@ _read_header_cached = lru_cache(maxsize=1024)(_read_header)
 
 def _is_object_at_least(encoded: str) -> bool:
     """Tell a JWT with a faulty header from an opaque token with two dots."""
+    if not encoded.isascii():
+        return False
     raw = a2b_base64(encoded.encode().translate(_TO_BASE64) + b"A" * (-len(encoded) % 4))
     return raw.lstrip(b" \t\r\n").startswith(b"{")
 
 
 def decode_base64url(encoded: str) -> bytes:
-    """Decode base64url strictly: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5)."""
+    """Decode base64url strictly: no padding, no stray bits (RFC 7515 §2, RFC 4648 §3.5).
+
+    Raises:
+        ValueError: It is none.
+    """
     raw = encoded.encode("ascii")
     remainder = len(raw) % 4
     if remainder == 0:
-        return a2b_base64(raw.translate(_TO_BASE64))
+        return a2b_base64(raw.translate(_TO_BASE64), strict_mode=True)
     if remainder == 1 or raw[-1] not in _CANONICAL_LAST[remainder]:
         raise ValueError("not canonical base64url")
-    return a2b_base64(raw.translate(_TO_BASE64) + b"=" * (4 - remainder))
+    return a2b_base64(raw.translate(_TO_BASE64) + b"=" * (4 - remainder), strict_mode=True)
 
 
 def check_header(header: Header, settings: IssuerSettings) -> None:

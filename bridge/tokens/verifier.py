@@ -15,6 +15,7 @@ from bridge.tokens.credentials import Credentials
 from bridge.tokens.identity import IdentityHeaders
 from bridge.tokens.introspection import Introspection, ask_each
 from bridge.tokens.introspection_answer import introspected_token
+from bridge.tokens.jwk import VerificationKey
 from bridge.tokens.jwt import (
     UnverifiedJwt,
     check_audience,
@@ -85,7 +86,9 @@ class TokenVerifier:
         audiences: tuple[str, ...] | None,
         now: int,
     ) -> AccessToken | None:
-        """Give the token if it was verified before and still holds.
+        """Give the token if that can be told at once: nobody is waited for.
+
+        That is one that was verified before and still holds, or a JWT whose key is at hand.
 
         Args:
             issuers: The API's issuers.
@@ -93,21 +96,65 @@ class TokenVerifier:
             now: Current time, epoch seconds.
 
         Returns:
-            None where it must be verified.
+            None where it takes `verify`.
 
         Raises:
-            TokenError: A good token, but not for this API.
+            TokenError: The token is unusable, or not for this API.
         """
         digest = _digest(credentials)
         entry = self._cache.find(digest, now)
-        if entry is None:
-            return self._find_opaque(digest, issuers, audiences, now) if self._with_opaque else None
-        token, issuer = entry.token, entry.issuer
-        if self._issuers.get(token.iss) is not issuer:
+        if entry is not None and self._issuers.get(entry.token.iss) is entry.issuer:
+            self._hits += 1
+            token = entry.token
+            _require_issuer(token.iss, issuers)
+            check_audience(token.aud, audiences, entry.issuer.settings)
+            return token
+        if self._with_opaque:
+            opaque = self._find_opaque(digest, issuers, audiences, now)
+            if opaque is not None:
+                return opaque
+        self._misses += 1
+        taken = self._verify_at_once(credentials, digest, issuers, audiences, now)
+        if taken is None:
+            self._misses -= 1  # `verify` counts it
+        return taken
+
+    def _verify_at_once(
+        self,
+        credentials: Credentials,
+        digest: bytes,
+        issuers: Sequence[str],
+        audiences: tuple[str, ...] | None,
+        now: int,
+    ) -> AccessToken | None:
+        """Verify a JWT whose key is at hand, and whose issuer need not be asked about it."""
+        jwt = read_jwt(credentials.token)
+        if jwt is None:
             return None
-        self._hits += 1
-        _require_issuer(token.iss, issuers)
+        issuer = self._select_issuer(jwt, issuers)
+        if issuer.keys is None or issuer.asked_about_jwts is not None:
+            return None
+        check_header(jwt.header, issuer.settings)
+        keys = issuer.keys.find(jwt.header.kid)
+        if not keys:
+            return None
+        token = self._take(jwt, issuer, keys, digest, now)
         check_audience(token.aud, audiences, issuer.settings)
+        return token
+
+    def _take(
+        self,
+        jwt: UnverifiedJwt,
+        issuer: Issuer,
+        keys: Sequence[VerificationKey],
+        digest: bytes,
+        now: int,
+    ) -> AccessToken:
+        """Verify a JWT of which its issuer need not be asked, and keep it."""
+        key = verify_signature(jwt, keys)
+        aud = check_claims(jwt.claims, jwt.header.typ, issuer.settings, now)
+        token = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
+        self._cache.add(digest, token, issuer, key, now)
         return token
 
     def _find_opaque(
@@ -146,7 +193,7 @@ class TokenVerifier:
             IssuerError: It cannot be told: the issuer's keys are not to be had, or it was asked and
                 gave no proper answer.
 
-        Waits for the network only for a kid that is not known, and for introspection.
+        Waits for the network: for a kid that is not known, or for introspection.
         """
         self._misses += 1
         jwt = read_jwt(credentials.token)
@@ -158,13 +205,12 @@ class TokenVerifier:
         check_header(jwt.header, issuer.settings)
         kid = jwt.header.kid
         keys = issuer.keys.find(kid) or await issuer.keys.find_or_fetch(kid)
-        key = verify_signature(jwt, keys)
-        aud = check_claims(jwt.claims, jwt.header.typ, issuer.settings, now)
         digest = _digest(credentials)
         if issuer.asked_about_jwts is None:
-            token = access_token(jwt.claims, aud, issuer.settings, issuer.identity)
-            self._cache.add(digest, token, issuer, key, now)
+            token = self._take(jwt, issuer, keys, digest, now)
         else:
+            key = verify_signature(jwt, keys)
+            aud = check_claims(jwt.claims, jwt.header.typ, issuer.settings, now)
             check_audience(aud, audiences, issuer.settings)  # before anybody is asked
             _, answer = await ask_each([issuer.asked_about_jwts], credentials.token, digest)
             token = introspected_token(

@@ -4,7 +4,8 @@
 returns, as an ordinary `web.Application` with a route; the row after it is the same on aiohttp's
 low-level server, which the bridge uses itself, since a router would normalise the path. CPU is the
 server's user and system time, so that the client's share and the machine's other work do not
-count.
+count. All servers are measured in turns, several rounds, and the best round counts: a machine that
+is busy with something else slows all of them, but not all at once.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -49,8 +50,9 @@ ISSUER = "https://login.example.com"
 AUDIENCE = "https://api.example.com"
 REQUEST_ID = "3f2504e0-4f89-11d3-9a0c-0305e82c3301"
 CONNECTIONS = 8
-SEEN_REQUESTS = 40_000
-NEW_TOKENS = 6_000
+ROUNDS = 8
+SEEN_REQUESTS = 5_000  # in each round
+NEW_TOKENS = 750
 CACHED_TOKENS = 100_000
 OPAQUE_TOKEN = "0paque" * 8
 GOALS = {
@@ -62,8 +64,7 @@ GOALS = {
     "cache MB": 200.0,
 }
 PROOFS = 500
-
-_TICKS = os.sysconf("SC_CLK_TCK")
+BARE = ("bare", "low-level", "signing")
 
 
 def main() -> int:
@@ -72,47 +73,51 @@ def main() -> int:
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     ec_key = ec.generate_private_key(ec.SECP256R1())
     new_count = int(NEW_TOKENS * factor)
-    tokens = {
-        "RS256": _mint("RS256", "r", rsa_key, new_count),
-        "ES256": _mint("ES256", "e", ec_key, new_count),
-    }
-    with tempfile.TemporaryDirectory() as directory, _introspection_endpoint() as endpoint:
+    seen = _mint("RS256", "r", rsa_key, 1)
+    new_rsa = _mint("RS256", "r", rsa_key, new_count * ROUNDS + 1)[1:]
+    new_ec = _mint("ES256", "e", ec_key, new_count * ROUNDS)
+    with ExitStack() as stack:
+        directory = stack.enter_context(tempfile.TemporaryDirectory())
+        endpoint = stack.enter_context(_introspection_endpoint())
         config = _write_config(Path(directory), rsa_key, ec_key, endpoint)
+        serve = ["-m", "bridge", "serve", "--config", str(config)]
+        bridge, bare_handler, low_level_handler, signing_handler = (
+            stack.enter_context(_server([sys.executable, *arguments]))
+            for arguments in (serve, *([__file__, f"--{name}"] for name in BARE))
+        )
         seen_count = int(SEEN_REQUESTS * factor)
-        with _server([sys.executable, __file__, "--bare"]) as (pid, port):
-            bare = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
-        with _server([sys.executable, __file__, "--bare-low-level"]) as (pid, port):
-            low_level = _cpu_per_request(
-                pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count
-            )
-        command = [sys.executable, "-m", "bridge", "serve", "--config", str(config)]
-        with _server(command) as (pid, port):
-            seen = _cpu_per_request(pid, port, _envoy_requests(tokens["RS256"][:1]), seen_count)
-            introspected = _cpu_per_request(pid, port, _envoy_requests([OPAQUE_TOKEN]), seen_count)
-            native = _cpu_per_request(pid, port, _native_requests(tokens["RS256"][:1]), seen_count)
-            new_rsa = _cpu_per_request(
-                pid, port, _envoy_requests(tokens["RS256"][1:]), new_count - 1
-            )
-            new_ec = _cpu_per_request(pid, port, _envoy_requests(tokens["ES256"]), new_count)
+        asked = {
+            "bare": (bare_handler, _envoy_requests(seen), seen_count),
+            "low level": (low_level_handler, _envoy_requests(seen), seen_count),
+            "signing": (signing_handler, _envoy_requests(seen), seen_count),
+            "seen": (bridge, _envoy_requests(seen), seen_count),
+            "introspected": (bridge, _envoy_requests([OPAQUE_TOKEN]), seen_count),
+            "native": (bridge, _native_requests(seen), seen_count),
+            "new RS256": (bridge, _envoy_requests(new_rsa), new_count),
+            "new ES256": (bridge, _envoy_requests(new_ec), new_count),
+        }
+        us = _best_of_rounds(asked)
     rsa_us = _bare_rsa(rsa_key)
     ec_us = _bare_ec(ec_key)
     print(f"{'CPU per check, microseconds':42}{'bridge':>8}{'bare':>8}{'ratio':>7}{'goal':>7}")
+    bare = us["bare"]
     ratios = {
-        "seen": _row("token seen before", seen, bare, GOALS["seen"]),
-        "seen, low level": _row("  against the low-level server", seen, low_level, None),
+        "seen": _row("token seen before", us["seen"], bare, GOALS["seen"]),
         "introspected": _row(
-            "opaque token seen before / JWT", introspected, seen, GOALS["introspected"]
+            "opaque token seen before / JWT", us["introspected"], us["seen"], GOALS["introspected"]
         ),
-        "new RS256": _row("never seen, RS256", new_rsa, bare + rsa_us, GOALS["new RS256"]),
+        "new RS256": _row("never seen, RS256", us["new RS256"], bare + rsa_us, GOALS["new RS256"]),
     }
-    _row("never seen, ES256", new_ec, bare + ec_us, None)
-    _row("native check, token seen before / Envoy's", native, seen, None)
+    _row("  / bare handler that verifies one", us["new RS256"], us["signing"], None)
+    _row("never seen, ES256", us["new ES256"], bare + ec_us, None)
+    _row("token seen before / low-level server", us["seen"], us["low level"], None)
+    _row("native check, token seen before / Envoy's", us["native"], us["seen"], None)
     known, unknown = _proof_us()
     ratios["proof"] = _row("DPoP proof check / bare ES256", known, ec_us, GOALS["proof"])
     _row("  of a client never seen", unknown, ec_us, None)
     print(
-        f"  bare = aiohttp handler {bare:.1f} (low level {low_level:.1f})"
-        f", and bare verify: RS256 {rsa_us:.1f}, ES256 {ec_us:.1f}"
+        f"  bare = aiohttp handler {bare:.1f} (low level {us['low level']:.1f}, with an RS256 "
+        f"signature {us['signing']:.1f}), and bare verify: RS256 {rsa_us:.1f}, ES256 {ec_us:.1f}"
     )
     few, many = _match_us(10), _match_us(100_000)
     ratios["match"] = _row("match among 100,000 operations / 10", many, few, GOALS["match"])
@@ -295,13 +300,25 @@ def _cpu_per_request(pid: int, port: int, requests: Sequence[bytes], count: int)
     sockets = [socket.create_connection(("127.0.0.1", port), 5) for _ in range(CONNECTIONS)]
     try:
         if len(requests) == 1:
-            _send(sockets, requests, 2_000)  # warm: caches, the interpreter's specialisation
+            _send(sockets, requests, 1_000)  # warm: caches, the interpreter's specialisation
         before = _cpu_seconds(pid)
         _send(sockets, requests, count)
         return (_cpu_seconds(pid) - before) / count * 1e6
     finally:
         for connection in sockets:
             connection.close()
+
+
+def _best_of_rounds(
+    asked: dict[str, tuple[tuple[int, int], list[bytes], int]],
+) -> dict[str, float]:
+    """Ask every server a share of its requests, in turns, and give the least CPU for each kind."""
+    best = dict.fromkeys(asked, float("inf"))
+    for number in range(ROUNDS):
+        for name, ((pid, port), requests, count) in asked.items():
+            mine = requests if len(requests) == 1 else requests[number * count :][:count]
+            best[name] = min(best[name], _cpu_per_request(pid, port, mine, count))
+    return best
 
 
 def _send(sockets: list[socket.socket], requests: Sequence[bytes], count: int) -> None:
@@ -318,8 +335,9 @@ def _send(sockets: list[socket.socket], requests: Sequence[bytes], count: int) -
 
 
 def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    """Give the time that all its threads were on a CPU: in nanoseconds, where ticks are coarse."""
+    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
 
 def _per_call_us(call: Callable[[], object], count: int) -> float:
@@ -437,8 +455,8 @@ def _resident_bytes() -> int:
     return pages * resource.getpagesize()
 
 
-async def _bare(*, low_level: bool) -> None:
-    """Serve what the bridge would answer, and nothing else."""
+async def _bare(kind: str) -> None:
+    """Serve what the bridge would answer, and nothing else; `signing`: verify a signature first."""
     headers = (
         ("x-stepup-subject", "user-0"),
         ("x-stepup-client-id", "bench"),
@@ -450,12 +468,18 @@ async def _bare(*, low_level: bool) -> None:
         ("server", "bare"),
     )
 
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    message, public = b"m" * 500, key.public_key()
+    signature = key.sign(message, padding.PKCS1v15(), hashes.SHA256())
+
     async def handle(_: web.BaseRequest) -> web.Response:
+        if kind == "signing":
+            public.verify(signature, message, padding.PKCS1v15(), hashes.SHA256())
         return web.Response(body=b"", headers=headers)
 
     logging.disable()
     runner: web.BaseRunner
-    if low_level:
+    if kind == "low-level":
         runner = web.ServerRunner(web.Server(handle, access_log=None))
     else:
         application = web.Application()
@@ -472,7 +496,7 @@ async def _bare(*, low_level: bool) -> None:
 if __name__ == "__main__":
     if sys.argv[1:]:
         try:
-            run(_bare(low_level=sys.argv[1] == "--bare-low-level"))
+            run(_bare(sys.argv[1].removeprefix("--")))
         except KeyboardInterrupt:
             sys.exit(0)
     sys.exit(main())

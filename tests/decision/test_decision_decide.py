@@ -50,9 +50,9 @@ TOKEN = AccessToken(
     client_id="app",
     upstream=UpstreamHeaders((("x-stepup-subject", "alice"),), ()),
 )
-WEAK = replace(TOKEN, acr=(PWD,))
-STALE = replace(TOKEN, auth_time=NOW - 306)
-NARROW = replace(TOKEN, scopes=frozenset({"payments:read"}))
+WEAK = TOKEN._replace(acr=(PWD,))
+STALE = TOKEN._replace(auth_time=NOW - 306)
+NARROW = TOKEN._replace(scopes=frozenset({"payments:read"}))
 
 MALFORMED = RequestError("bearer_token_malformed", "The Bearer token is malformed")
 AT_FAULT = IssuerError("https://login.example.com", "keys_unavailable", 7)
@@ -178,7 +178,7 @@ DENIALS_ON_TOKEN = [
         id="row-10-max-age",
     ),
     pytest.param(
-        replace(WEAK, auth_time=None, scopes=frozenset()),
+        WEAK._replace(auth_time=None, scopes=frozenset()),
         denial(
             Row.STEP_UP,
             401,
@@ -188,7 +188,7 @@ DENIALS_ON_TOKEN = [
         )._replace(
             requirement=TRANSFER,
             unmet=Unmet(acr=True, max_age=True, scopes=("payments:write", "payments:read")),
-            token=replace(WEAK, auth_time=None, scopes=frozenset()),
+            token=WEAK._replace(auth_time=None, scopes=frozenset()),
         ),
         id="row-10-all-unmet-whatever-the-scopes",
     ),
@@ -293,7 +293,7 @@ def test_row_4_a_request_to_no_operation_is_allowed_where_the_api_says_so() -> N
 def test_row_4_a_request_to_no_operation_needs_any_valid_token_where_the_api_says_so() -> None:
     api = replace(API, unmatched="require_token")
     assert decide_without_token(api, None, preflight=False) is None
-    bare = replace(TOKEN, acr=(), auth_time=None, scopes=frozenset())
+    bare = TOKEN._replace(acr=(), auth_time=None, scopes=frozenset())
     assert decide_on_token(api, None, bare, NOW) == Decision(
         True, Row.MET, "requirement_met", api, token=bare
     )
@@ -358,7 +358,7 @@ def test_row_12_a_token_that_meets_all_demands_is_allowed() -> None:
 
 
 def test_row_12_any_valid_token_meets_an_operation_without_demands() -> None:
-    bare = replace(TOKEN, acr=(), auth_time=None, scopes=frozenset())
+    bare = TOKEN._replace(acr=(), auth_time=None, scopes=frozenset())
     assert decide_on_token(API, ANY_TOKEN, bare, NOW) == Decision(
         True, Row.MET, "requirement_met", API, ANY_TOKEN, token=bare
     )
@@ -418,7 +418,7 @@ def test_only_row_8_is_a_server_error() -> None:
 def test_any_of_the_demanded_acr_satisfies_exactly(
     demanded: tuple[str, ...], acr: tuple[str, ...], met: bool
 ) -> None:
-    assert satisfies_acr(replace(TOKEN, acr=acr), demanded) is met
+    assert satisfies_acr(TOKEN._replace(acr=acr), demanded) is met
 
 
 @pytest.mark.parametrize(
@@ -450,7 +450,7 @@ def test_any_of_the_demanded_acr_satisfies_exactly(
 def test_fresh_is_an_authentication_at_most_max_age_and_leeway_ago(
     auth_time: float | None, max_age: int, leeway: int, fresh: bool
 ) -> None:
-    assert is_fresh(replace(TOKEN, auth_time=auth_time, leeway=leeway), max_age, NOW) is fresh
+    assert is_fresh(TOKEN._replace(auth_time=auth_time, leeway=leeway), max_age, NOW) is fresh
 
 
 @pytest.mark.parametrize(
@@ -480,8 +480,8 @@ _requirements = st.builds(
     Requirement, _scopes, _acr_values, st.none() | st.integers(min_value=0, max_value=1000)
 )
 _tokens = st.builds(
-    lambda acr, auth_time, scopes, leeway: replace(
-        TOKEN, acr=acr, auth_time=auth_time, scopes=frozenset(scopes), leeway=leeway
+    lambda acr, auth_time, scopes, leeway: TOKEN._replace(
+        acr=acr, auth_time=auth_time, scopes=frozenset(scopes), leeway=leeway
     ),
     _acr_values,
     st.none()
@@ -539,7 +539,7 @@ def test_more_demands_never_turn_deny_into_allow(
 def test_a_token_that_meets_nothing_is_denied_wherever_anything_is_demanded(
     requirement: Requirement, token: AccessToken
 ) -> None:
-    bare = replace(token, acr=(), auth_time=None, scopes=frozenset())
+    bare = token._replace(acr=(), auth_time=None, scopes=frozenset())
     assert is_allowed(requirement, bare) is (requirement == NO_REQUIREMENT)
 
 
@@ -552,7 +552,7 @@ def test_the_row_follows_from_what_is_unmet(requirement: Requirement, token: Acc
     assert (decision.row, decision.unmet) == (expected, unmet)
 
 
-MACHINE = replace(TOKEN, acr=(), auth_time=None, is_machine=True)
+MACHINE = TOKEN._replace(acr=(), auth_time=None, is_machine=True)
 FORBIDDING = replace(API, machine_tokens="forbid")
 
 

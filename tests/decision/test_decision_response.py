@@ -59,9 +59,9 @@ TOKEN = AccessToken(
     client_id="app",
     upstream=IDENTITY.of({"sub": "alice"}),
 )
-WEAK = replace(TOKEN, acr=())
-STALE = replace(TOKEN, auth_time=NOW - 1000)
-NARROW = replace(TOKEN, scopes=frozenset({"payments:read"}))
+WEAK = TOKEN._replace(acr=())
+STALE = TOKEN._replace(auth_time=NOW - 1000)
+NARROW = TOKEN._replace(scopes=frozenset({"payments:read"}))
 AMBIGUOUS = RequestError("path_dot_segment", "The request path is ambiguous")
 MALFORMED = RequestError("bearer_token_malformed", "The Bearer token is malformed")
 AT_FAULT = IssuerError("https://login.example.com", "keys_unavailable", 7)
@@ -245,7 +245,7 @@ WITH_CHALLENGE = [
     ),
     pytest.param(
         PLAIN_API,
-        replace(NARROW, acr=(), auth_time=None),
+        NARROW._replace(acr=(), auth_time=None),
         401,
         'Bearer realm="payments", error="insufficient_user_authentication", error_description='
         '"A different authentication level and more recent authentication are required", '
@@ -388,7 +388,7 @@ def test_every_denial_is_json_in_ascii_that_nobody_stores(decision: Decision) ->
 
 
 def test_step_up_and_scopes_are_told_only_where_the_table_says() -> None:
-    all_of_it = decide_on_token(API, PAY, replace(NARROW, acr=()), NOW)
+    all_of_it = decide_on_token(API, PAY, NARROW._replace(acr=()), NOW)
     assert told(all_of_it) == TRANSFER
     assert told(decide_on_token(API, PAY, WEAK, NOW)) == replace(TRANSFER, scopes=())
     assert told(decide_on_token(API, PAY, NARROW, NOW)) == Requirement(TRANSFER.scopes)
@@ -478,7 +478,7 @@ def test_monitor_mode_notes_nothing_on_an_allow() -> None:
 
 
 def test_a_challenge_speaks_the_names_of_the_tokens_issuer() -> None:
-    token = replace(WEAK, acr_names=AcrNames((("2", MFA), ("3", PHR))))
+    token = WEAK._replace(acr_names=AcrNames((("2", MFA), ("3", PHR))))
     response = respond(decide_on_token(PLAIN_API, PAY, token, NOW))
     assert 'acr_values="2 3"' in dict(response.headers)["www-authenticate"]
     assert json.loads(response.body)["acr_values"] == "2 3"
@@ -491,14 +491,14 @@ def test_a_hint_speaks_the_policys_names() -> None:
 
 def test_a_machine_that_is_forbidden_gets_no_challenge() -> None:
     api = replace(API, machine_tokens="forbid")
-    response = respond(decide_on_token(api, PAY, replace(WEAK, is_machine=True), NOW))
+    response = respond(decide_on_token(api, PAY, WEAK._replace(is_machine=True), NOW))
     assert response.status == 403
     assert "www-authenticate" not in dict(response.headers)
     assert json.loads(response.body)["error"] == "insufficient_user_authentication"
 
 
 def test_a_challenge_speaks_entras_dialect_when_asked() -> None:
-    token = replace(WEAK, insufficient_claims=True, acr_names=AcrNames((("c1", MFA),)))
+    token = WEAK._replace(insufficient_claims=True, acr_names=AcrNames((("c1", MFA),)))
     response = respond(decide_on_token(PLAIN_API, PAY, token, NOW))
     challenge = parse_challenges([dict(response.headers)["www-authenticate"]])[0]
     assert challenge.params["error"] == "insufficient_claims"
@@ -521,7 +521,7 @@ def test_entras_dialect_is_for_step_up_to_an_acr(
     requirement: Requirement, token: AccessToken
 ) -> None:
     operation = replace(PAY, requirement=requirement)
-    spoken = replace(token, insufficient_claims=True)
+    spoken = token._replace(insufficient_claims=True)
     assert respond(decide_on_token(API, operation, spoken, NOW)) == respond(
         decide_on_token(API, operation, token, NOW)
     )

@@ -126,7 +126,7 @@ def test_challenges_follow_the_presented_scheme(
 
 
 def test_lacking_scope_is_challenged_in_the_presented_scheme() -> None:
-    token = replace(TOKEN, acr=("mfa",), scopes=frozenset())
+    token = TOKEN._replace(acr=("mfa",), scopes=frozenset())
     (challenge,) = challenges("any", token, "dpop")
     assert challenge.startswith('DPoP realm="r", error="insufficient_scope"')
     assert challenge.endswith(f'scope="pay", {ALGS}')

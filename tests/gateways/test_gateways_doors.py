@@ -148,7 +148,7 @@ TOKEN = AccessToken(
 )
 REQUEST = CheckRequest("door", "POST", ("api.example.com",), "/transfers", ())
 ALLOW = decide_on_token(API, PAY, TOKEN, NOW, 503)
-STEP_UP = decide_on_token(API, PAY, replace(TOKEN, acr=("pwd",)), NOW, 503)
+STEP_UP = decide_on_token(API, PAY, TOKEN._replace(acr=("pwd",)), NOW, 503)
 SCOPED = replace(PAY, requirement=Requirement(("pay",), (), None))
 MONITORED = replace(API, mode="monitor")
 MALFORMED = decide_malformed(RequestError("r", "The request path is ambiguous"), None)

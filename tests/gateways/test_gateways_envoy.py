@@ -106,7 +106,7 @@ DENIALS = [
     pytest.param(decide_on_token(API, PAY, IssuerError("i", "r"), NOW), 503, id="row-8"),
     pytest.param(decide_on_token(API, PAY, IssuerError("i", "r"), NOW, 403), 403, id="row-8-403"),
     pytest.param(decide_on_token(API, PAY, TokenError("exp", "r"), NOW), 401, id="row-9"),
-    pytest.param(decide_on_token(API, PAY, replace(TOKEN, acr=()), NOW), 401, id="row-10"),
+    pytest.param(decide_on_token(API, PAY, TOKEN._replace(acr=()), NOW), 401, id="row-10"),
 ]
 
 
@@ -119,7 +119,7 @@ def test_denial_is_never_200_and_sends_nothing_upstream(decision: Decision, stat
 
 
 def test_denial_is_the_clients_response() -> None:
-    decision = decide_on_token(API, PAY, replace(TOKEN, acr=()), NOW)
+    decision = decide_on_token(API, PAY, TOKEN._replace(acr=()), NOW)
     request = REQUEST._replace(cross_origin=True)
     assert reply(decision, request, IDENTITY.nobody) == Response(
         401,

@@ -337,7 +337,7 @@ def test_allow_says_the_operation_and_what_to_set_and_remove() -> None:
 
 
 def test_allow_in_monitor_mode_tells_the_upstream() -> None:
-    decision = decide_on_token(replace(API, mode="monitor"), PAY, replace(TOKEN, acr=()), NOW)
+    decision = decide_on_token(replace(API, mode="monitor"), PAY, TOKEN._replace(acr=()), NOW)
     assert json.loads(reply(decision, REQUEST, IDENTITY.nobody).body)["upstream"] == {
         "set": {
             "x-stepup-subject": "alice",
@@ -348,7 +348,7 @@ def test_allow_in_monitor_mode_tells_the_upstream() -> None:
 
 
 def test_denial_says_the_operation_and_the_clients_response() -> None:
-    decision = decide_on_token(API, PAY, replace(TOKEN, auth_time=None), NOW)
+    decision = decide_on_token(API, PAY, TOKEN._replace(auth_time=None), NOW)
     request = REQUEST._replace(cross_origin=True)
     assert json.loads(reply(decision, request, IDENTITY.nobody).body) == {
         "allow": False,
@@ -412,7 +412,7 @@ EVERY_DECISION = [
             (7, RequestError("r", "x")),
             (8, IssuerError("i", "r", 30)),
             (9, TokenError("exp", "token_expired")),
-            (10, replace(TOKEN, acr=())),
+            (10, TOKEN._replace(acr=())),
             (12, TOKEN),
         )
     ),

@@ -365,7 +365,7 @@ def test_legitimate_use_is_never_counted(
             tabs[tab] = a_token(now + skew, acr)
             wanted[tab] = None
         elif step == "renew":
-            tabs[tab] = replace(tabs[tab], iat=now + skew)
+            tabs[tab] = tabs[tab]._replace(iat=now + skew)
         elif step == "cancel":
             wanted[tab] = None
         elif step == "share":  # tabs with one storage

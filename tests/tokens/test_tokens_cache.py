@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -72,7 +71,7 @@ def test_entry_is_found_by_its_whole_digest_with_who_verified_it() -> None:
 )
 def test_entry_lives_to_the_earlier_of_exp_and_ttl(exp: float, later: int, found: bool) -> None:
     cache: TokenCache[str] = TokenCache(10, TTL)
-    cache.add(digest(1), replace(TOKEN, exp=exp), ISSUER, KEY, NOW)
+    cache.add(digest(1), TOKEN._replace(exp=exp), ISSUER, KEY, NOW)
     assert (cache.find(digest(1), later) is not None) is found
     assert len(cache) == found
 
@@ -88,7 +87,7 @@ def test_entry_lives_to_the_earlier_of_exp_and_ttl(exp: float, later: int, found
 )
 def test_token_that_has_expired_within_the_leeway_is_not_kept(exp: int, kept: int) -> None:
     cache: TokenCache[str] = TokenCache(10, TTL)
-    cache.add(digest(1), replace(TOKEN, exp=exp), ISSUER, KEY, NOW)
+    cache.add(digest(1), TOKEN._replace(exp=exp), ISSUER, KEY, NOW)
     assert len(cache) == kept
 
 
@@ -129,8 +128,8 @@ def test_cache_of_one_holds_the_last() -> None:
 
 def test_what_is_void_goes_before_what_is_good() -> None:
     cache: TokenCache[str] = TokenCache(3, TTL)
-    cache.add(digest(1), replace(TOKEN, exp=NOW + 1), ISSUER, KEY, NOW)
-    cache.add(digest(2), replace(TOKEN, exp=NOW + 1), ISSUER, KEY, NOW)
+    cache.add(digest(1), TOKEN._replace(exp=NOW + 1), ISSUER, KEY, NOW)
+    cache.add(digest(2), TOKEN._replace(exp=NOW + 1), ISSUER, KEY, NOW)
     cache.add(digest(3), TOKEN, ISSUER, KEY, NOW)
     cache.add(digest(4), TOKEN, ISSUER, KEY, NOW + 1)
     assert len(cache) == 2
@@ -180,7 +179,7 @@ def test_an_entry_is_never_given_past_its_time_and_never_too_many_are_held(
         now += passed
         if step == "add":
             exp = now + lifetime
-            cache.add(digest(number), replace(TOKEN, exp=exp), str(exp), KEY, now)
+            cache.add(digest(number), TOKEN._replace(exp=exp), str(exp), KEY, now)
             if lifetime > 0:
                 latest[number] = (exp, now)
         else:
@@ -203,7 +202,7 @@ def test_an_entry_is_never_given_past_its_time_and_never_too_many_are_held(
 )
 def test_an_entry_without_a_key_may_have_a_shorter_life(ttl: int, expires_at: int | None) -> None:
     cache: TokenCache[str] = TokenCache(10, TTL)
-    cache.add(digest(1), replace(TOKEN, exp=math.inf), ISSUER, None, NOW, ttl)
+    cache.add(digest(1), TOKEN._replace(exp=math.inf), ISSUER, None, NOW, ttl)
     found = cache.find(digest(1), NOW)
     assert (None if found is None else found.expires_at) == expires_at
 
