@@ -7,14 +7,16 @@ import contextlib
 import logging
 import time
 import traceback
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
 from bridge.decision.decide import Decision, Row, decide_unavailable
 from bridge.decision.resource_metadata import WELL_KNOWN_PATH
+from bridge.decision.response import Response
 from bridge.errors import RequestError
 from bridge.gateways import envoy, forward_auth, native, nginx
 from bridge.gateways.check_request import CheckRequest, Headers
@@ -24,6 +26,7 @@ from bridge.service.log import CheckLog
 from bridge.service.openapi import openapi_document
 from bridge.service.reply import Reply, in_bytes
 from bridge.service.runtime import Runtime
+from bridge.tokens.identity import UpstreamHeaders
 
 # A long path, query or token must reach the rules, not the parser's own limits.
 _MAX_LINE_BYTES = 128 * 1024
@@ -40,6 +43,13 @@ _DOORS = {door.PATH: door for door in (forward_auth, nginx)}
 _silent = logging.getLogger("bridge.aiohttp")  # its messages quote what clients sent
 _silent.propagate = False
 _silent.addHandler(logging.NullHandler())
+
+
+class _Asked(NamedTuple):
+    """A gateway's question, and how it wants the answer written."""
+
+    question: CheckRequest
+    reply: Callable[[Decision, CheckRequest, UpstreamHeaders], Response]
 
 
 class AuthzHandler:
@@ -103,18 +113,11 @@ class AuthzHandler:
         if self._finished is not None:
             return None
         try:
-            if message.path.startswith(envoy.PREFIX):
-                reply = envoy.reply
-                question = self._read_envoy(message.method, message.path, message.headers)
-            elif message.path == _NATIVE and message.method == "POST":
-                reply = native.reply
-                question = native.read_question(_bounded(body))
-            else:
+            asked = self._read(message.method, message.path, message.headers, body)
+            decision = None if asked is None else self._decide_at_once(asked.question)
+            if asked is None or decision is None:
                 return None
-            decision = self._decide_at_once(question)
-            if decision is None:
-                return None
-            return in_bytes(reply(decision, question, self._runtime.checker.nobody))
+            return in_bytes(asked.reply(decision, asked.question, self._runtime.checker.nobody))
         except Exception:  # `_answer` meets it again, and tells
             return None
 
@@ -128,38 +131,40 @@ class AuthzHandler:
         return web.Response(status=status, headers=(("retry-after", "1"), _SERVER))
 
     async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
-        target = request.raw_path
-        if target.startswith(envoy.PREFIX):
-            question = self._read_envoy(request.method, target, request.headers)
-            decision = await self._decide(question)
-            return Reply(envoy.reply(decision, question, self._runtime.checker.nobody))
-        path = target.partition("?")[0]
-        if path == _NATIVE:
-            return await self._answer_native(request)
+        path = request.raw_path.partition("?")[0]
         if path == "/v1/openapi.json":
             return self._answer_openapi(request)
         if path.startswith(WELL_KNOWN_PATH):
             return self._answer_metadata(request, path)
-        door = _DOORS.get(path)
-        if door is not None and door.NAME in self._runtime.checker.config.doors:
-            question = door.read_request(request.headers)
-            decision = await self._decide(question)
-            return Reply(door.reply(decision, question, self._runtime.checker.nobody))
-        return web.Response(status=404, headers=(_SERVER,))
-
-    def _read_envoy(self, method: str, target: str, headers: Headers) -> CheckRequest:
-        trusts = self._runtime.checker.config.trust_xfcc
-        return envoy.read_request(method, target, headers, trust_xfcc=trusts)
-
-    async def _answer_native(self, request: web.BaseRequest) -> web.StreamResponse:
-        if request.method != "POST":
+        if path == _NATIVE and request.method != "POST":
             return web.Response(status=405, headers=(("allow", "POST"), _SERVER))
         try:
-            question = native.read_question(await _read_body(request))
+            body = await _read_body(request) if path == _NATIVE else b""
+            asked = self._read(request.method, request.raw_path, request.headers, body)
         except native.QuestionError as fault:
             return web.Response(status=400, body=native.problem(fault), headers=_PROBLEM)
-        decision = await self._decide(question)
-        return Reply(native.reply(decision, question, self._runtime.checker.nobody))
+        if asked is None:
+            return web.Response(status=404, headers=(_SERVER,))
+        decision = await self._decide(asked.question)
+        return Reply(asked.reply(decision, asked.question, self._runtime.checker.nobody))
+
+    def _read(self, method: str, target: str, headers: Headers, body: bytes) -> _Asked | None:
+        """Read a gateway's question; None: nobody asks one there.
+
+        Raises:
+            QuestionError: It is malformed.
+        """
+        config = self._runtime.checker.config
+        if target.startswith(envoy.PREFIX):
+            question = envoy.read_request(method, target, headers, trust_xfcc=config.trust_xfcc)
+            return _Asked(question, envoy.reply)
+        path = target.partition("?")[0]
+        if path == _NATIVE and method == "POST":
+            return _Asked(native.read_question(_bounded(body)), native.reply)
+        door = _DOORS.get(path)
+        if door is not None and door.NAME in config.doors:
+            return _Asked(door.read_request(headers), door.reply)
+        return None
 
     def _answer_openapi(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.method not in ("GET", "HEAD"):
