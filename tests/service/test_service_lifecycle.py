@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import re
@@ -31,6 +32,9 @@ from running_bridge import (
     write_keys,
 )
 
+from bridge.config.load import load_config
+from bridge.service.log import silent_log
+from bridge.service.worker import answering
 from e2e.harness.addresses import Unix
 from e2e.harness.http1 import Connection, Request
 from e2e.harness.issuer import Issuer
@@ -479,3 +483,20 @@ def test_defect_in_the_checker_ends_as_an_issuers_fault(
         assert service.metric(f'stepup_checks_total{{{labels},operation=""}}') == 1
         pages = [service.page(page).body.decode() for page in ("/", "/metrics", "/readyz")]
         assert DEFECT not in "".join([service.process.output(), *pages])
+
+
+async def test_collections_pass_over_what_is_loaded_and_seldom_look_at_everything(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    """One of everything stops all checks for as long as it takes to walk 100,000 tokens."""
+    write_keys(tmp_path, signing_key)
+    config = load_config(write_config(tmp_path / "bridge.yaml", policy()))
+    before = gc.get_threshold()
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            async with answering(config, listener, silent_log()):
+                assert gc.get_freeze_count() > 0
+                assert gc.get_threshold()[2] >= 1_000
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
