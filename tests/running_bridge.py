@@ -12,7 +12,7 @@ from typing import Any, Self
 import yaml
 
 from e2e.harness.addresses import Address, Tcp, Unix
-from e2e.harness.http1 import Reply, Request, exchange, get
+from e2e.harness.http1 import Connection, Reply, Request, get
 from e2e.harness.process import Process
 from e2e.harness.tokens import AUDIENCE, SigningKey, TokenSpec, mint
 from e2e.harness.waiting import wait_until
@@ -182,9 +182,15 @@ class Service:
         wait_until(lambda: self.page("/readyz").status == 200, seconds=SECONDS, what="/readyz")
 
     def send(self, request: Request | bytes) -> Reply:
-        """Send a request to the authz listener; a connection closed without a response fails."""
+        """Send a request to the authz listener; a connection closed without a response fails.
+
+        It is the second one of a connection, as nearly all of a gateway's are: those are answered
+        as they arrive.
+        """
         raw = request if isinstance(request, bytes) else request.raw()
-        reply = exchange(self.authz, raw)
+        with Connection(self.authz) as connection:
+            connection.exchange(Request(target="/nowhere").raw())
+            reply = connection.exchange(raw)
         assert reply is not None
         return reply
 

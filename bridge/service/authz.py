@@ -21,6 +21,7 @@ from bridge.errors import RequestError
 from bridge.gateways import envoy, forward_auth, native, nginx
 from bridge.gateways.check_request import CheckRequest, Headers
 from bridge.policy.hosts import read_host
+from bridge.service.check import Begun, Checked, Checker
 from bridge.service.connection import AuthzServer
 from bridge.service.log import CheckLog
 from bridge.service.openapi import openapi_document
@@ -50,6 +51,21 @@ class _Asked(NamedTuple):
 
     question: CheckRequest
     reply: Callable[[Decision, CheckRequest, UpstreamHeaders], Response]
+
+
+class _Check(NamedTuple):
+    """A check in hand.
+
+    Attributes:
+        checker: Of the configuration that it began under.
+        started: On the clock of `perf_counter`.
+    """
+
+    asked: _Asked
+    checker: Checker
+    now: int
+    started: float
+    begun: Checked | Begun
 
 
 class AuthzHandler:
@@ -96,10 +112,10 @@ class AuthzHandler:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._finished.wait(), timeout_seconds)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, check: _Check | None) -> web.StreamResponse:
         self._in_hand += 1
         try:
-            response = await self._route(request)
+            response = await self._route(request, check)
         finally:
             self._in_hand -= 1
             if self._finished is not None and not self._in_hand:
@@ -108,18 +124,33 @@ class AuthzHandler:
             response.force_close()
         return response
 
-    def _answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | None:
-        """Write the answer to a check that waits for nobody; None: `_answer` must."""
+    def _answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | _Check | None:
+        """Write the answer to a check that waits for nobody.
+
+        Returns:
+            The answer, or the check in hand for `_answer` to finish; None: nothing has begun.
+        """
         if self._finished is not None:
             return None
         try:
             asked = self._read(message.method, message.path, message.headers, body)
-            decision = None if asked is None else self._decide_at_once(asked.question)
-            if asked is None or decision is None:
-                return None
-            return in_bytes(asked.reply(decision, asked.question, self._runtime.checker.nobody))
         except Exception:  # `_answer` meets it again, and tells
             return None
+        if asked is None:
+            return None
+        check = self._begin(asked)
+        decision = self._decide_at_once(check)
+        if decision is None:
+            return check
+        try:
+            return in_bytes(asked.reply(decision, asked.question, check.checker.nobody))
+        except Exception as defect:
+            self._log.error("unexpected_error", **describe(defect))
+            return in_bytes(Response(self._unavailable_status, (("retry-after", "1"),), ""))
+
+    @property
+    def _unavailable_status(self) -> int:
+        return self._runtime.checker.config.unavailable_status
 
     def _fail(self, status: int, defect: BaseException | None) -> web.StreamResponse:
         """Answer what is no HTTP (400), or a defect outside of any check (row 8), without JSON."""
@@ -127,10 +158,12 @@ class AuthzHandler:
             return web.Response(status=status, headers=(_SERVER,))
         if defect is not None:
             self._log.error("unexpected_error", **describe(defect))
-        status = self._runtime.checker.config.unavailable_status
-        return web.Response(status=status, headers=(("retry-after", "1"), _SERVER))
+        headers = (("retry-after", "1"), _SERVER)
+        return web.Response(status=self._unavailable_status, headers=headers)
 
-    async def _route(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _route(self, request: web.BaseRequest, check: _Check | None) -> web.StreamResponse:
+        if check is not None:
+            return await self._answer_check(check)
         path = request.raw_path.partition("?")[0]
         if path == "/v1/openapi.json":
             return self._answer_openapi(request)
@@ -145,8 +178,11 @@ class AuthzHandler:
             return web.Response(status=400, body=native.problem(fault), headers=_PROBLEM)
         if asked is None:
             return web.Response(status=404, headers=(_SERVER,))
-        decision = await self._decide(asked.question)
-        return Reply(asked.reply(decision, asked.question, self._runtime.checker.nobody))
+        return await self._answer_check(self._begin(asked))
+
+    async def _answer_check(self, check: _Check) -> web.StreamResponse:
+        asked, decision = check.asked, await self._decide(check)
+        return Reply(asked.reply(decision, asked.question, check.checker.nobody))
 
     def _read(self, method: str, target: str, headers: Headers, body: bytes) -> _Asked | None:
         """Read a gateway's question; None: nobody asks one there.
@@ -184,53 +220,59 @@ class AuthzHandler:
             return web.Response(status=404, headers=(_SERVER,))
         return web.Response(text=document, headers=_JSON)
 
-    async def _decide(self, request: CheckRequest) -> Decision:
-        """Check, count and log; a defect of ours ends as row 8, never as an allow."""
-        started = time.perf_counter()
-        now = int(time.time())
+    def _begin(self, asked: _Asked) -> _Check:
+        """Begin a check; a defect of ours ends as row 8, never as an allow."""
+        started, now, checker = time.perf_counter(), int(time.time()), self._runtime.checker
+        begun: Checked | Begun
         try:
-            decision = (await self._runtime.checker.check(request, now)).decision
-            if decision.row is Row.STEP_UP:
-                decision = await self._runtime.guard_loops(decision, now)
+            begun = checker.begin(asked.question, now)
         except Exception as defect:
-            decision = self._refuse(defect)
-        self._record(request, decision, now, started)
+            begun = Checked(self._refuse(defect))
+        return _Check(asked, checker, now, started, begun)
+
+    def _decide_at_once(self, check: _Check) -> Decision | None:
+        """Decide, count and log what waits for nobody; None: somebody must be waited for."""
+        if not isinstance(check.begun, Checked):
+            return None
+        decision: Decision | None = check.begun.decision
+        if check.begun.decision.row is Row.STEP_UP:
+            try:
+                decision = self._runtime.guard_loops_at_once(check.begun.decision, check.now)
+            except Exception as defect:
+                decision = self._refuse(defect)
+        if decision is not None:
+            self._record(check, decision)
         return decision
 
-    def _decide_at_once(self, request: CheckRequest) -> Decision | None:
-        """Do the same where nobody must be waited for; None: somebody must."""
-        started = time.perf_counter()
-        now = int(time.time())
-        decision: Decision | None
+    async def _decide(self, check: _Check) -> Decision:
+        """Decide, count and log, whoever must be waited for."""
+        begun = check.begun
         try:
-            checked = self._runtime.checker.check_at_once(request, now)
-            if checked is None:
-                return None
+            checked = begun if isinstance(begun, Checked) else await check.checker.finish(begun)
             decision = checked.decision
             if decision.row is Row.STEP_UP:
-                decision = self._runtime.guard_loops_at_once(decision, now)
-                if decision is None:
-                    return None
+                decision = await self._runtime.guard_loops(decision, check.now)
         except Exception as defect:
             decision = self._refuse(defect)
-        self._record(request, decision, now, started)
+        self._record(check, decision)
         return decision
 
     def _refuse(self, defect: Exception) -> Decision:
         self._log.error("check_failed", **describe(defect))
-        return decide_unavailable(self._runtime.checker.config.unavailable_status)
+        return decide_unavailable(self._unavailable_status)
 
-    def _record(self, request: CheckRequest, decision: Decision, now: int, started: float) -> None:
-        seconds = time.perf_counter() - started
+    def _record(self, check: _Check, decision: Decision) -> None:
+        seconds = time.perf_counter() - check.started
+        question = check.asked.question
         self._runtime.tally.count_check(
-            request.gateway,
+            question.gateway,
             decision.api.name if decision.api is not None else "",
             decision.operation.name if decision.operation is not None else "",
             decision.outcome,
             decision.error or "",
             seconds,
         )
-        self._check_log.write(request, decision, now, seconds)
+        self._check_log.write(question, decision, check.now, seconds)
 
 
 def describe(defect: BaseException) -> dict[str, Any]:
@@ -258,7 +300,7 @@ async def _read_body(request: web.BaseRequest) -> bytes:
         return bytes(body)
     except TimeoutError:
         raise native.QuestionError("", "must arrive within 5 seconds") from None
-    except web.RequestPayloadError:
+    except (web.RequestPayloadError, ConnectionError):
         raise native.QuestionError("", "must arrive whole") from None
 
 

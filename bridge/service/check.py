@@ -69,8 +69,8 @@ class Checked(NamedTuple):
     token: AccessToken | None = None
 
 
-class _Begun(NamedTuple):
-    """A check of which the token is still to be looked at."""
+class Begun(NamedTuple):
+    """A check that has to wait for somebody: an issuer, or a memory of used proofs."""
 
     api: Api
     operation: Operation | None
@@ -105,19 +105,16 @@ class Checker:
         Args:
             now: Current time, epoch seconds.
         """
-        begun = self._begin(request, now)
-        return begun if isinstance(begun, Checked) else await self._finish(begun)
+        begun = self.begin(request, now)
+        return begun if isinstance(begun, Checked) else await self.finish(begun)
 
-    def check_at_once(self, request: CheckRequest, now: int) -> Checked | None:
-        """Do the same where nobody must be waited for; None: somebody must, and nothing was done.
+    def begin(self, request: CheckRequest, now: int) -> Checked | Begun:
+        """Decide, which nearly always waits for nobody; else go as far as that goes.
 
-        That is nearly always: no task, no switch to another one.
+        Args: As of `check`.
+
+        Does not: use up anything, a DPoP proof for one.
         """
-        begun = self._begin(request, now)
-        return begun if isinstance(begun, Checked) else None
-
-    def _begin(self, request: CheckRequest, now: int) -> Checked | _Begun:
-        """Decide, or go as far as nobody is waited for and nothing is used up."""
         api: Api | None = None
         try:
             if request.fault is not None:
@@ -143,12 +140,12 @@ class Checker:
         if credentials is None:
             return self._conclude(api, operation, template, None, None, now)
         if credentials.scheme != "bearer":  # a proof is to be claimed
-            return _Begun(api, operation, template, request, now, path, credentials)
+            return Begun(api, operation, template, request, now, path, credentials)
         token: AccessToken | None = None
         try:
             token = self._verifier.find(credentials, api.issuers, api.audiences, now)
             if token is None:
-                return _Begun(api, operation, template, request, now, path, credentials)
+                return Begun(api, operation, template, request, now, path, credentials)
             # A plain bearer token where none is demanded to be more: the common case.
             if token.confirmation is not None or api.sender_constraint not in _TAKES_UNBOUND:
                 self._binding.check(api, credentials, token, request, path, now)
@@ -157,17 +154,18 @@ class Checker:
             finding = fault
         return self._conclude(api, operation, template, finding, "bearer", now, token)
 
-    async def _finish(self, begun: _Begun) -> Checked:
-        """Decide where somebody may have to be waited for: an issuer, a memory of proofs."""
+    async def finish(self, begun: Begun) -> Checked:
+        """Decide what `begin` could not."""
         api, operation, template, request, now, path, credentials = begun
         token: AccessToken | None = None
         finding: Finding
         try:
+            asked = (credentials, api.issuers, api.audiences, now)
             if credentials.scheme != "bearer":
                 require_scheme(api.sender_constraint, credentials.scheme)
                 require_one_proof(request.dpop)
-            asked = (credentials, api.issuers, api.audiences, now)
-            token = self._verifier.find(*asked) or await self._verifier.verify(*asked)
+                token = self._verifier.find(*asked)
+            token = token or await self._verifier.verify(*asked)
             proof = self._binding.check(api, credentials, token, request, path, now)
             if proof is not None:
                 await self._binding.claim(proof, now)

@@ -3,35 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import aiohttp
 from aiohttp import EMPTY_PAYLOAD, HttpVersion11, StreamReader, web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpRequestParser, RawRequestMessage
 
-Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-AnswerAtOnce = Callable[[RawRequestMessage, bytes], bytes | None]
+Begun = TypeVar("Begun")
+"""What has begun of an answer."""
+
+Answer = Callable[[web.BaseRequest, Begun | None], Awaitable[web.StreamResponse]]
+AnswerAtOnce = Callable[[RawRequestMessage, bytes], bytes | Begun | None]
 Fail = Callable[[int, BaseException | None], web.StreamResponse]
 
-# What `data_received` relies on is private to aiohttp. With another one every request takes a task.
-KNOWN_AIOHTTP = "3.14."
-_KNOWS_AIOHTTP = aiohttp.__version__.startswith(KNOWN_AIOHTTP)
+# What is private to aiohttp, and relied on here. Where it is not there every request takes a task.
+_PRIVATE = {
+    web.RequestHandler: (
+        *("_waiter", "_messages", "_parser", "_upgraded", "_paused", "_reading_paused"),
+        *("_next_keepalive_close_time", "_keepalive_timeout", "_loop", "transport"),
+    ),
+    HttpRequestParser: ("message_consumed",),
+    StreamReader: ("_buffer",),
+}
+KNOWS_AIOHTTP = aiohttp.__version__.startswith("3.14.") and all(
+    hasattr(kind, name) for kind, names in _PRIVATE.items() for name in names
+)
 
 
-class AuthzServer(web.Server):
+class AuthzServer(web.Server, Generic[Begun]):
     """Makes a connection for each gateway that connects.
 
     Args:
-        answer: Answers a request.
-        answer_at_once: Gives the whole answer to a request with its body; None: `answer` must.
+        answer: Answers a request; is given what `answer_at_once` has begun of it.
+        answer_at_once: Gives the whole answer to a request with its body, or what it has begun;
+            None: nothing.
         fail: Answers what the HTTP parser refused (400), or where `answer` itself raised (500).
         options: As of `web.Server`.
     """
 
     def __init__(
-        self, answer: Answer, answer_at_once: AnswerAtOnce, fail: Fail, **options: Any
+        self,
+        answer: Answer[Begun],
+        answer_at_once: AnswerAtOnce[Begun],
+        fail: Fail,
+        **options: Any,
     ) -> None:
-        super().__init__(answer, **options)
+        super().__init__(self._answer, **options)
+        self._finish = answer
         self._answer_at_once = answer_at_once
         self._fail = fail
 
@@ -39,24 +57,35 @@ class AuthzServer(web.Server):
         """Make one."""
         return _Connection(self, self._answer_at_once, self._fail, loop=self._loop, **self._kwargs)
 
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        begun = connection.take_begun() if isinstance(connection, _Connection) else None
+        return await self._finish(request, begun)
+
 
 class _Connection(web.RequestHandler):
     def __init__(
-        self, server: web.Server, answer_at_once: AnswerAtOnce, fail: Fail, **options: Any
+        self, server: web.Server, answer_at_once: AnswerAtOnce[Any], fail: Fail, **options: Any
     ) -> None:
         super().__init__(server, **options)
         self._answer_at_once = answer_at_once
         self._fail = fail
+        self._begun: Any = None  # of the request that a task is woken for
+
+    def take_begun(self) -> Any:
+        """Give what has begun of the answer, once."""
+        begun, self._begun = self._begun, None
+        return begun
 
     def data_received(self, data: bytes) -> None:
-        """Take what has arrived. One whole request is answered here if it can be, at half the cost.
+        """Take what has arrived. One whole request is answered here if it can be.
 
         aiohttp's own way wakes a task, which starts another one for the request and waits for it.
         That is the way of everything else: of requests that follow each other without waiting for
         answers, whose answers nobody fetches, or whose bodies are still arriving.
         """
         waiter = self._waiter
-        if waiter is None or waiter.done() or self._messages or not _KNOWS_AIOHTTP:
+        if waiter is None or waiter.done() or self._messages or not KNOWS_AIOHTTP:
             super().data_received(data)
             return
         self._waiter = None  # so that nobody is woken yet
@@ -83,7 +112,8 @@ class _Connection(web.RequestHandler):
         if parser is None or transport is None:
             return False
         answer = self._answer_at_once(message, _body(payload))
-        if answer is None:
+        if not isinstance(answer, bytes):
+            self._begun = answer
             return False
         self._messages.popleft()
         parser.message_consumed()

@@ -26,7 +26,7 @@ from bridge.config.load import load_config
 from bridge.errors import ReplayStoreError, TokenError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.operations import Api
-from bridge.service.check import Checker
+from bridge.service.check import Begun, Checked, Checker
 from bridge.tokens.access_token import AccessToken
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.dpop import UsedProof
@@ -58,8 +58,10 @@ class Verifier:
     def __init__(self, finds: AccessToken | TokenError | None) -> None:
         self.finds = finds
         self.asked = 0
+        self.looked_for = 0
 
     def find(self, *_: Any) -> AccessToken | None:
+        self.looked_for += 1
         if isinstance(self.finds, TokenError):
             raise self.finds
         return self.finds
@@ -128,24 +130,25 @@ async def test_what_waits_for_nobody_is_decided_at_once(
     checker_of: Any, finds: Any, authorization: str, reason: str
 ) -> None:
     checker, verifier, _ = checker_of(finds)
-    checked = checker.check_at_once(asked(authorization), NOW)
+    checked = checker.begin(asked(authorization), NOW)
+    assert isinstance(checked, Checked)
     assert checked.decision == (await checker.check(asked(authorization), NOW)).decision
     assert (checked.decision.reason, verifier.asked) == (reason, 0)
 
 
 async def test_a_token_that_must_be_asked_for_is_not_decided_at_once(checker_of: Any) -> None:
     checker, verifier, _ = checker_of(None)
-    assert checker.check_at_once(asked("Bearer a"), NOW) is None
-    assert verifier.asked == 0
-    assert (await checker.check(asked("Bearer a"), NOW)).decision.allow
-    assert verifier.asked == 1
+    begun = checker.begin(asked("Bearer a"), NOW)
+    assert (type(begun), verifier.asked) == (Begun, 0)
+    assert (await checker.finish(begun)).decision.allow
+    assert (verifier.asked, verifier.looked_for) == (1, 1)
 
 
 async def test_a_proof_is_claimed_once_and_never_at_once(checker_of: Any) -> None:
     checker, _, binding = checker_of(TOKEN)
-    assert checker.check_at_once(asked("DPoP a"), NOW) is None
-    assert binding.claimed == 0
-    assert (await checker.check(asked("DPoP a"), NOW)).decision.status == 503
+    begun = checker.begin(asked("DPoP a"), NOW)
+    assert (type(begun), binding.claimed) == (Begun, 0)
+    assert (await checker.finish(begun)).decision.status == 503
     assert binding.claimed == 1
 
 
@@ -192,5 +195,50 @@ def test_both_ways_answer_alike(
         ),
         (native_head(asked_for), native_head(asked_for, "Connection: close")),
     ]:
-        answer = parts(exchange(service.authz, at_once))
+        answer = parts(service.send(at_once))
         assert answer == parts(exchange(service.authz, in_a_task))
+
+
+def test_a_check_that_waits_for_a_shared_guard_is_counted_once(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    """It begins as it arrives, and a task finishes it: the token is looked for once."""
+    write_keys(tmp_path, signing_key)
+    weak = question("POST", "/payments/transfers", authorization=bearer(signing_key))
+    document = policy(
+        loop_guard={"shared": True}, dpop={"replay": {"redis_url": "redis://127.0.0.1:1"}}
+    )
+    with Service(tmp_path, document) as service:
+        service.wait_until_ready()
+        for _ in range(3):
+            assert service.ask(weak)["response"]["status"] == 401
+        lines = list(service.events("check_decided"))
+        samples = service.samples()
+    assert len(lines) == 3
+    assert samples["stepup_token_cache_misses_total"] == 1
+    assert samples["stepup_token_cache_hits_total"] == 2
+
+
+def test_a_defect_while_an_answer_is_written_is_told_and_counted_once(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    write_keys(tmp_path, signing_key)
+    script = tmp_path / "defect.py"
+    script.write_text(
+        "from bridge.gateways import envoy\n"
+        "def reply(decision, request, nobody):\n"
+        "    raise RuntimeError('marked-secret')\n"
+        "envoy.reply = reply\n"
+        "from bridge.cli import main\n"
+        "raise SystemExit(main())\n"
+    )
+    with Service(tmp_path, policy(), command=(str(script),)) as service:
+        service.wait_until_ready()
+        reply = service.send(envoy_head("GET", "/payments/health"))
+        told = service.wait_for_event("unexpected_error")
+        decided = list(service.events("check_decided"))
+        output = service.process.output()
+    assert (reply.status, reply.values("retry-after")) == (503, ["1"])
+    assert told["type"] == "RuntimeError"
+    assert len(decided) == 1
+    assert "marked-secret" not in output

@@ -7,13 +7,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 
 from bridge.decision.response import Response
-from bridge.service.connection import KNOWN_AIOHTTP, AuthzServer
+from bridge.service.connection import KNOWS_AIOHTTP, AuthzServer
 from bridge.service.reply import Reply, in_bytes
 
 SECONDS = 10
@@ -27,23 +26,26 @@ class Handlers:
 
     Args:
         declines: Targets that cannot be answered at once.
+        begins: Of these, those of which something is begun.
     """
 
-    def __init__(self, declines: tuple[str, ...] = ()) -> None:
+    def __init__(self, declines: tuple[str, ...] = (), begins: tuple[str, ...] = ()) -> None:
         self.declines = declines
+        self.begins = begins
         self.failures: list[tuple[int, str]] = []
         self.held = asyncio.Event()
         self.held.set()
 
-    def answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | None:
+    def answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | str | None:
         if message.path in self.declines:
-            return None
+            return f"begun {message.path}" if message.path in self.begins else None
         return in_bytes(Response(200, (), f"at once {message.path} {body.decode()};"))
 
-    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def answer(self, request: web.BaseRequest, begun: str | None) -> web.StreamResponse:
         await self.held.wait()
         body = await request.read()
-        return Reply(Response(200, (), f"in a task {request.raw_path} {body.decode()};"))
+        how = "in a task" if begun is None else f"{begun} and finished in a task"
+        return Reply(Response(200, (), f"{how} {request.raw_path} {body.decode()};"))
 
     def fail(self, status: int, defect: BaseException | None) -> web.StreamResponse:
         self.failures.append((status, type(defect).__name__))
@@ -54,10 +56,10 @@ class Handlers:
 async def connection(
     handlers: Handlers,
     *,
-    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None,
+    answer: Callable[[web.BaseRequest, str | None], Awaitable[web.StreamResponse]] | None = None,
     **options: Any,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    server = AuthzServer(
+    server: AuthzServer[str] = AuthzServer(
         answer or handlers.answer,
         handlers.answer_at_once,
         handlers.fail,
@@ -87,7 +89,7 @@ async def bodies(reader: asyncio.StreamReader, count: int) -> list[str]:
 
 
 def test_the_installed_aiohttp_is_one_whose_requests_are_answered_at_once() -> None:
-    assert aiohttp.__version__.startswith(KNOWN_AIOHTTP)
+    assert KNOWS_AIOHTTP
 
 
 async def test_whole_requests_one_after_the_other_are_answered_at_once() -> None:
@@ -149,6 +151,32 @@ async def test_what_cannot_be_answered_at_once_keeps_its_body_and_its_turn() -> 
         assert await bodies(reader, 1) == ["at once /b ;"]
 
 
+async def test_what_was_begun_is_finished_by_the_task_of_that_request_alone() -> None:
+    handlers = Handlers(declines=("/a",), begins=("/a",))
+    async with connection(handlers) as (reader, writer):
+        handlers.held.clear()
+        writer.write(ONE)
+        await asyncio.sleep(0.1)
+        writer.write(ONE + OTHER)  # nothing is begun of them: they wait
+        await asyncio.sleep(0.1)
+        handlers.held.set()
+        assert await bodies(reader, 3) == [
+            "begun /a and finished in a task /a ;",
+            "in a task /a ;",
+            "in a task /b ;",
+        ]
+
+
+async def test_with_another_aiohttp_every_request_takes_a_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bridge.service.connection.KNOWS_AIOHTTP", False)
+    async with connection(Handlers()) as (reader, writer):
+        for sent, expected in [(ONE, "in a task /a ;"), (OTHER, "in a task /b ;")]:
+            writer.write(sent)
+            assert await bodies(reader, 1) == [expected]
+
+
 async def test_a_head_that_arrives_byte_by_byte_is_one_request() -> None:
     async with connection(Handlers()) as (reader, writer):
         for byte in ONE:
@@ -167,10 +195,10 @@ async def test_answers_that_nobody_fetches_are_not_piled_up() -> None:
             self.written += 1
             return Response(200, (), "x" * 2**20)
 
-        def answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | None:
+        def answer_at_once(self, message: RawRequestMessage, body: bytes) -> bytes | str | None:
             return in_bytes(self.large())
 
-        async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        async def answer(self, request: web.BaseRequest, begun: str | None) -> web.StreamResponse:
             return Reply(self.large())
 
     handlers = Large()
@@ -202,7 +230,7 @@ async def test_an_idle_connection_is_closed_after_its_last_answer() -> None:
 async def test_failure_is_answered_by_the_owner_without_what_was_sent(
     sent: bytes, expected: tuple[int, str]
 ) -> None:
-    async def answer(_: web.BaseRequest) -> web.StreamResponse:
+    async def answer(_: web.BaseRequest, __: str | None) -> web.StreamResponse:
         raise RuntimeError("marked-secret")
 
     handlers = Handlers(declines=("/a",))

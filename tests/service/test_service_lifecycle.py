@@ -445,9 +445,9 @@ def test_defect_in_the_checker_ends_as_an_issuers_fault(
     script = directory / "defect.py"
     script.write_text(
         "from bridge.service.check import Checker\n"
-        "async def check(self, request, now):\n"
+        "def begin(self, request, now):\n"
         f"    raise RuntimeError({DEFECT!r})\n"
-        "Checker.check = check\n"
+        "Checker.begin = begin\n"
         "from bridge.cli import main\n"
         "raise SystemExit(main())\n"
     )
@@ -475,7 +475,7 @@ def test_defect_in_the_checker_ends_as_an_issuers_fault(
         assert (reply.status, reply.body.decode()) == (status, body)
         failed = service.wait_for_event("check_failed", 2)
         assert failed["type"] == "RuntimeError"
-        assert any(place.endswith(" check") for place in failed["place"])
+        assert any(place.endswith(" begin") for place in failed["place"])
         decided = service.wait_for_event("check_decided", 2)
         assert (decided["decision"], decided["status"]) == ("deny", status)
         assert decided["reason"] == "check_failed"
