@@ -61,7 +61,8 @@ def test_hung_bridge_closes_the_api_in_bounded_time(
 
     stack.bridge.signal(signal.SIGSTOP)
     try:
-        stack.check(stack.send(_with_token(stack), timeout_seconds=5), Faulted())
+        bound = stack.gateway.capabilities.gives_up_seconds
+        stack.check(stack.send(_with_token(stack), timeout_seconds=bound), Faulted())
     finally:
         stack.bridge.signal(signal.SIGCONT)
 
@@ -74,7 +75,8 @@ def test_bridge_ending_under_load_lets_nobody_through(
     own: Arrangement, gateway_factory: GatewayFactory, end: str, workers: int
 ) -> None:
     stack = own.stack(gateway_factory, workers=workers)
-    address, fault = stack.gateway.address, stack.gateway.capabilities.fault_status
+    address, traits = stack.gateway.address, stack.gateway.capabilities
+    fault = traits.own_fault or traits.fault_status
     with (
         load(address, _with_token(stack).raw()) as good,
         load(address, PROFILE.raw(), clients=2) as bad,

@@ -44,6 +44,9 @@ class Capabilities:
         read_check: Reads what was overheard between gateway and bridge.
         fault_status: What the client gets when the bridge gives no answer, or a 5xx.
         relays_unavailable: The bridge's own 503 with `Retry-After` reaches the client.
+        own_fault: What the client gets instead, without `Retry-After`, when the bridge gives no
+            answer at all; None: the same.
+        gives_up_seconds: Within which it does so with a bridge that hangs.
         upstream_target: Gives what the upstream gets for a target that the bridge decided on.
         own_refusal: Gives the status with which it refuses a request itself, before the bridge is
             asked; None where it does not. Its log may quote such a request.
@@ -59,6 +62,8 @@ class Capabilities:
     read_check: Callable[[Received], Check]
     fault_status: int = 503
     relays_unavailable: bool = False
+    own_fault: int | None = None
+    gives_up_seconds: float = 5
     upstream_target: Callable[[str], str] = _as_decided
     own_refusal: Callable[[Request], int | None] = _never
     absolute_form_wins: bool = True

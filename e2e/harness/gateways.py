@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pytest
 from _pytest.mark.structures import ParameterSet
 
-from e2e.harness import forwarding, kong, runtime
+from e2e.harness import forwarding, kong, runtime, traefik
 from e2e.harness.caddy import CaddyGateway
 from e2e.harness.envoy import (
     EnvoyGateway,
@@ -23,6 +23,7 @@ from e2e.harness.gateway import Gateway, GatewayFactory, Wiring
 from e2e.harness.haproxy import HaproxyGateway
 from e2e.harness.kong import KongGateway, KongOptions
 from e2e.harness.nginx import NginxGateway
+from e2e.harness.traefik import TraefikGateway
 
 Variant = Literal["usual", "unix", "verbatim", "underscores", "browsers", "metadata", "health"]
 """How a gateway is set up.
@@ -148,7 +149,22 @@ HAPROXY = Product(
     runtime.missing("haproxy", forwarding.missing("haproxy")),
 )
 
-PRODUCTS = (*_envoys(), KONG, NGINX, CADDY, HAPROXY)
+TRAEFIK = Product(
+    "traefik",
+    lambda: TraefikGateway,
+    {
+        "usual": {},
+        "unix": "ForwardAuth asks at a URL, and there is none of a Unix socket",
+        "verbatim": "Traefik passes on what Go's parser wrote down of the target, always",
+        "underscores": {},
+        "browsers": "no part of its configuration here answers preflights",
+        "metadata": {},
+        "health": "ForwardAuth asks no bridge whether it is ready",
+    },
+    runtime.missing("traefik", traefik.missing()),
+)
+
+PRODUCTS = (*_envoys(), KONG, NGINX, CADDY, HAPROXY, TRAEFIK)
 
 
 def gateways(variant: Variant = "usual") -> list[ParameterSet]:

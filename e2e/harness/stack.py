@@ -100,11 +100,15 @@ class Stack:
                 _check_denial(answer.reply, denied, head=head)
             case _:
                 assert answer.upstream == ()
-                assert answer.status == self.gateway.capabilities.fault_status
                 assert answer.reply is not None
                 assert answer.reply.values("www-authenticate") == []
+                traits = self.gateway.capabilities
                 relayed = answer.reply.values("retry-after") != []
-                assert relayed == self.gateway.capabilities.relays_unavailable
+                if answer.status == traits.own_fault:
+                    assert not relayed
+                else:
+                    assert answer.status == traits.fault_status
+                    assert relayed == traits.relays_unavailable
 
 
 def check_own_refusal(answer: Answer, status: int) -> None:
