@@ -45,18 +45,10 @@ class QuestionError(BridgeError):
         self.detail = detail
 
 
-class _JsonHeaders:
-    """The question's headers by lower-case name; two spellings of one name are two values."""
+class _JsonHeaders(dict[str, Sequence[str]]):
+    """The question's headers by lower-case name."""
 
-    def __init__(self, members: dict[str, list[str]]) -> None:
-        self._values = {name.lower(): values for name, values in members.items()}
-        if len(self._values) != len(members):
-            self._values = {}
-            for name, values in members.items():
-                self._values.setdefault(name.lower(), []).extend(values)
-
-    def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]:
-        return self._values.get(key, default)
+    getall = dict.get
 
 
 def read_question(raw: bytes) -> CheckRequest:
@@ -79,9 +71,9 @@ def read_question(raw: bytes) -> CheckRequest:
         *strings, headers = _required_members(question)
     except KeyError as missing:
         raise QuestionError("", f"must have the member {missing.args[0]}") from None
-    for name, value in zip(_STRING_MEMBERS, strings, strict=True):
-        if not isinstance(value, str):
-            raise QuestionError(f"/{name}", "must be a string")
+    if not _ONLY_STRINGS.issuperset(map(type, strings)):
+        name = next(n for n in _STRING_MEMBERS if not isinstance(question[n], str))
+        raise QuestionError(f"/{name}", "must be a string")
     certificate = None
     if _CERTIFICATE in question:
         certificate = question[_CERTIFICATE]
@@ -96,11 +88,15 @@ def read_question(raw: bytes) -> CheckRequest:
 def _read_headers(headers: Any) -> _JsonHeaders:
     if not isinstance(headers, dict):
         raise QuestionError("/headers", "must be an object of lists of strings")
-    for position, (name, values) in enumerate(headers.items(), start=1):
+    read = _JsonHeaders()
+    for name, values in headers.items():
         if not isinstance(values, list) or not _ONLY_STRINGS.issuperset(map(type, values)):
+            position = list(headers).index(name) + 1
             by_number = f"must have a list of strings as member {position}"
             raise _fault_at("/headers", name, "must be a list of strings", by_number)
-    return _JsonHeaders(headers)
+        lower = name.lower()  # two spellings of one name are two values
+        read[lower] = [*read[lower], *values] if lower in read else values
+    return read
 
 
 def _text_fault(raw: bytes, fault: ValueError) -> QuestionError:
