@@ -31,7 +31,7 @@ def test_table_has_every_requirement_as_the_code_says_it() -> None:
 def test_table_has_a_result_of_every_gateway_and_no_must_fails() -> None:
     gateways = [cell.removesuffix(" |").partition("-")[0] for cell in HEAD[3:]]
 
-    assert set(gateways) == {"envoy", "kong", "nginx", "caddy", "haproxy"}
+    assert set(gateways) == {"envoy", "kong", "nginx", "caddy", "haproxy", "traefik"}
     for row, requirement in zip(ROWS, REQUIREMENTS, strict=True):
         outcomes = [cell.removesuffix(" |") for cell in row[4:]]
         assert len(outcomes) == len(gateways)
