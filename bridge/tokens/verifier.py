@@ -114,10 +114,7 @@ class TokenVerifier:
             if opaque is not None:
                 return opaque
         self._misses += 1
-        taken = self._verify_at_once(credentials, digest, issuers, audiences, now)
-        if taken is None:
-            self._misses -= 1  # `verify` counts it
-        return taken
+        return self._verify_at_once(credentials, digest, issuers, audiences, now)
 
     def _verify_at_once(
         self,
@@ -195,7 +192,6 @@ class TokenVerifier:
 
         Waits for the network: for a kid that is not known, or for introspection.
         """
-        self._misses += 1
         jwt = read_jwt(credentials.token)
         if jwt is None:
             return await self._verify_opaque(credentials, issuers, audiences, now)

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-import re
-
 from e2e.harness.addresses import Tcp, Unix, free_port
 from e2e.harness.forwarding import (
     CONFIGURATIONS,
     ForwardingGateway,
     find_program,
-    read_forwarded_check,
+    read_forward_auth,
+    refused_by_go,
     replace_once,
 )
-from e2e.harness.gateway import Capabilities, Check, Wiring
-from e2e.harness.http1 import Request
+from e2e.harness.gateway import Capabilities, Wiring
 from e2e.harness.runtime import Program
-from e2e.harness.upstream import Received
-
-
-def read_check(received: Received) -> Check:
-    """Read what Caddy asked: the client's request in headers."""
-    return read_forwarded_check(
-        received, "/forward-auth", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-host"
-    )
-
-
-def own_refusal(request: Request) -> int | None:
-    """Tell what Go's parser refuses before Caddy asks: a broken `%`."""
-    path = request.target.partition("?")[0]
-    return 400 if re.search("%(?![0-9A-Fa-f]{2})", path) else None
 
 
 class CaddyGateway(ForwardingGateway):
     """Satisfies `Gateway`."""
 
     capabilities = Capabilities(
-        read_check=read_check,
+        read_check=read_forward_auth,
         relays_unavailable=True,
-        own_refusal=own_refusal,
+        own_refusal=refused_by_go,
         checks_without_hop_by_hop=True,
         http2_tolerated=frozenset({"underscore"}),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -48,6 +49,19 @@ def read_forwarded_check(
     hosts = headers.pop(host, [])
     forwarded = {name for name in headers if name.startswith("x-forwarded-")}
     return Check(told_method, told_target, hosts, headers, _OWN | _ALONG | forwarded)
+
+
+def read_forward_auth(received: Received) -> Check:
+    """Read what was asked at `/forward-auth`: the client's request in headers."""
+    return read_forwarded_check(
+        received, "/forward-auth", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-host"
+    )
+
+
+def refused_by_go(request: Request) -> int | None:
+    """Tell what Go's parser refuses before a gateway written in Go asks: a broken `%`."""
+    path = request.target.partition("?")[0]
+    return 400 if re.search("%(?![0-9A-Fa-f]{2})", path) else None
 
 
 def find_program(name: str) -> str | None:

@@ -7,28 +7,20 @@ from e2e.harness.forwarding import (
     CONFIGURATIONS,
     ForwardingGateway,
     find_program,
-    read_forwarded_check,
+    read_forward_auth,
     replace_once,
 )
-from e2e.harness.gateway import Capabilities, Check, Wiring
+from e2e.harness.gateway import Capabilities, Wiring
 from e2e.harness.runtime import Program
-from e2e.harness.upstream import Received
 
 _DIRECTORY = CONFIGURATIONS / "haproxy"
-
-
-def read_check(received: Received) -> Check:
-    """Read what our action asked: the client's request in headers."""
-    return read_forwarded_check(
-        received, "/forward-auth", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-host"
-    )
 
 
 class HaproxyGateway(ForwardingGateway):
     """Satisfies `Gateway`."""
 
     capabilities = Capabilities(
-        read_check=read_check,
+        read_check=read_forward_auth,
         relays_unavailable=True,
         absolute_form_wins=False,
         merges_equal_hosts=True,

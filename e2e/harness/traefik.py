@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import yaml
 
 from e2e.harness.addresses import Tcp, free_port
@@ -11,13 +9,13 @@ from e2e.harness.forwarding import (
     CONFIGURATIONS,
     ForwardingGateway,
     find_program,
-    read_forwarded_check,
+    read_forward_auth,
+    refused_by_go,
     replace_once,
 )
-from e2e.harness.gateway import Capabilities, Check, Wiring
+from e2e.harness.gateway import Capabilities, Wiring
 from e2e.harness.http1 import Request, exchange
 from e2e.harness.runtime import Program
-from e2e.harness.upstream import Received
 
 
 def missing() -> str | None:
@@ -27,28 +25,15 @@ def missing() -> str | None:
     return None
 
 
-def read_check(received: Received) -> Check:
-    """Read what Traefik asked: the client's request in headers."""
-    return read_forwarded_check(
-        received, "/forward-auth", "x-forwarded-method", "x-forwarded-uri", "x-forwarded-host"
-    )
-
-
-def own_refusal(request: Request) -> int | None:
-    """Tell what Go's parser refuses before Traefik asks: a broken `%`."""
-    path = request.target.partition("?")[0]
-    return 400 if re.search("%(?![0-9A-Fa-f]{2})", path) else None
-
-
 class TraefikGateway(ForwardingGateway):
     """Satisfies `Gateway`."""
 
     capabilities = Capabilities(
-        read_check=read_check,
+        read_check=read_forward_auth,
         relays_unavailable=True,
         own_fault=500,
         gives_up_seconds=35,
-        own_refusal=own_refusal,
+        own_refusal=refused_by_go,
         checks_without_hop_by_hop=True,
         http2_tolerated=frozenset({"underscore"}),
     )
