@@ -28,7 +28,8 @@ def loads(raw: bytes) -> Any:
             _refuse_deep_nesting(value)  # `orjson.dumps` has a limit too
         # Written back it is the same: so nothing is in it twice, and nothing was made of it. Some
         # encoders, as Kong's, escape slashes.
-        if orjson.dumps(value) == (raw.replace(rb"\/", b"/") if rb"\/" in raw else raw):
+        written = orjson.dumps(value)
+        if written == raw or (b"\\" in raw and written == raw.replace(rb"\/", b"/")):
             return value
     except ValueError:
         pass
