@@ -11,7 +11,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http import RawRequestMessage
 
 from bridge.decision.decide import Decision, Row, decide_unavailable
@@ -29,9 +29,10 @@ from bridge.service.reply import Reply, in_bytes
 from bridge.service.runtime import Runtime
 from bridge.tokens.identity import UpstreamHeaders
 
-# A long path, query or token must reach the rules, not the parser's own limits.
+# A long path, query or token, many headers: they must reach the rules, not the parser's limits.
 _MAX_LINE_BYTES = 128 * 1024
 _MAX_HEADER_BYTES = 128 * 1024
+_MAX_HEADERS = 1_000  # as many as a client may send through any gateway here
 _NATIVE = "/v1/check"
 _KEEPALIVE_SECONDS = 3630.0  # longer than any gateway's, so that ours never closes first
 _BODY_TIMEOUT_SECONDS = 5.0
@@ -96,6 +97,7 @@ class AuthzHandler:
             logger=_silent,
             max_line_size=_MAX_LINE_BYTES,
             max_field_size=_MAX_HEADER_BYTES,
+            max_headers=_MAX_HEADERS,
             keepalive_timeout=_KEEPALIVE_SECONDS,
         )
 
@@ -143,7 +145,8 @@ class AuthzHandler:
         if decision is None:
             return check
         try:
-            return in_bytes(asked.reply(decision, asked.question, check.checker.nobody))
+            answer = asked.reply(decision, asked.question, check.checker.nobody)
+            return in_bytes(answer, head=message.method == "HEAD")
         except Exception as defect:
             self._log.error("unexpected_error", **describe(defect))
             return in_bytes(Response(self._unavailable_status, (("retry-after", "1"),), ""))
@@ -168,7 +171,7 @@ class AuthzHandler:
         if path == "/v1/openapi.json":
             return self._answer_openapi(request)
         if path.startswith(WELL_KNOWN_PATH):
-            return self._answer_metadata(request, path)
+            return self._answer_metadata(request)
         if path == _NATIVE and request.method != "POST":
             return web.Response(status=405, headers=(("allow", "POST"), _SERVER))
         try:
@@ -207,7 +210,7 @@ class AuthzHandler:
             return web.Response(status=405, headers=(("allow", "GET, HEAD"), _SERVER))
         return web.Response(body=self._openapi, headers=_JSON)
 
-    def _answer_metadata(self, request: web.BaseRequest, path: str) -> web.StreamResponse:
+    def _answer_metadata(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer with the metadata of a protected resource (RFC 9728 §3.2)."""
         if request.method not in ("GET", "HEAD"):
             return web.Response(status=405, headers=(("allow", "GET, HEAD"), _SERVER))
@@ -215,10 +218,11 @@ class AuthzHandler:
             host = read_host(request.headers.getall("host", ()))
         except RequestError:
             return web.Response(status=400, headers=(_SERVER,))
-        document = self._runtime.checker.metadata.find(host, path)
+        authority = request.headers["host"]
+        document = self._runtime.checker.metadata.find(authority, host, request.raw_path)
         if document is None:
             return web.Response(status=404, headers=(_SERVER,))
-        return web.Response(text=document, headers=_JSON)
+        return web.Response(body=document.encode(), headers=_JSON)
 
     def _begin(self, asked: _Asked) -> _Check:
         """Begin a check; a defect of ours ends as row 8, never as an allow."""
@@ -290,7 +294,9 @@ async def _read_body(request: web.BaseRequest) -> bytes:
     try:
         if content.is_eof():  # it came with the head: no timer, no task switch
             return _bounded(content.read_nowait())
-        if request.headers.get("expect", "").lower() == "100-continue":  # RFC 9110 §10.1.1
+        _bounded(b"", request.content_length or 0)
+        expected = request.headers.get("expect", "").lower()
+        if expected == "100-continue" and request.version >= HttpVersion11:  # RFC 9110 §10.1.1
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         body = bytearray()

@@ -85,7 +85,7 @@ class _Connection(web.RequestHandler):
         answers, whose answers nobody fetches, or whose bodies are still arriving.
         """
         waiter = self._waiter
-        if waiter is None or waiter.done() or self._messages or not KNOWS_AIOHTTP:
+        if waiter is None or waiter.done() or not KNOWS_AIOHTTP:
             super().data_received(data)
             return
         self._waiter = None  # so that nobody is woken yet

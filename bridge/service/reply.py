@@ -48,7 +48,8 @@ class Reply(web.StreamResponse):
         transport = self._request.transport
         if transport is None:
             raise ConnectionResetError
-        transport.write(in_bytes(self._answer, self._connection()))
+        head = self._request.method == "HEAD"
+        transport.write(in_bytes(self._answer, self._connection(), head=head))
         await self._request.writer.drain()  # waits only where nobody fetches the answers
 
     def _connection(self) -> str:
@@ -58,23 +59,25 @@ class Reply(web.StreamResponse):
         return "" if self._request.version >= HttpVersion11 else "connection: keep-alive\r\n"
 
 
-def in_bytes(answer: Response, connection: str = "") -> bytes:
+def in_bytes(answer: Response, connection: str = "", *, head: bool = False) -> bytes:
     """Write a whole response.
 
     Args:
         answer: Header names and values without line breaks, as `decision.response` promises.
         connection: The line that says what becomes of the connection, where that must be said.
+        head: `HEAD` was asked: the gateway expects no body (RFC 9110 §9.3.2), whatever the client
+            asked it.
     """
     lines = [f"{name}: {value}\r\n" for name, value in answer.headers]
     fields = "".join(lines)
     if fields.count("\n") != len(lines) or fields.count("\r") != len(lines):
         raise ValueError("a header holds a line break")
     body = answer.body.encode()
-    head = (
+    written = (
         f"{_status_line(answer.status)}{fields}content-length: {len(body)}\r\n"
         f"date: {_http_date(int(time.time()))}\r\nserver: stepup-bridge\r\n{connection}\r\n"
     )
-    return head.encode("ascii") + body
+    return written.encode("ascii") if head else written.encode("ascii") + body
 
 
 @lru_cache(maxsize=64)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -63,7 +64,7 @@ def _api(name: str, resource: str | None, scopes: tuple[str, ...] = ()) -> Api:
 
 
 def test_metadata_tells_the_issuers_and_scopes_and_nothing_of_acr() -> None:
-    document = json.loads(metadata_document(_api("a", "https://api.test/a", ("b", "a"))))
+    document = json.loads(metadata_document([_api("a", "https://api.test/a", ("b", "a"))]))
 
     assert document == {
         "resource": "https://api.test/a",
@@ -84,8 +85,7 @@ def test_metadata_is_found_by_host_and_path_and_by_a_path_that_is_unique() -> No
     )
 
     def found(host: str, path: str) -> str | None:
-        document = index.find(host, WELL_KNOWN_PATH + path)
-        return None if document is None else json.loads(document)["resource"]
+        return _found(index, host, path)
 
     assert found("one.test", "/a") == "https://one.test/a"
     assert found("two.test", "/a") == "https://two.test/a"
@@ -93,3 +93,54 @@ def test_metadata_is_found_by_host_and_path_and_by_a_path_that_is_unique() -> No
     assert found("other.test", "/") == "https://three.test/"
     assert found("other.test", "") == "https://three.test/"
     assert found("one.test", "/b") is None
+
+
+def _found(index: MetadataIndex, authority: str, path: str) -> str | None:
+    host = authority.lower().partition(":")[0]
+    document = index.find(authority, host, WELL_KNOWN_PATH + path)
+    return None if document is None else json.loads(document)["resource"]
+
+
+def test_resources_that_differ_in_port_or_query_are_not_taken_for_each_other() -> None:
+    index = MetadataIndex(
+        [
+            _api("port", "https://api.test:8443/a"),
+            _api("no-port", "https://api.test/a"),
+            _api("one", "https://api.test/b?tenant=1"),
+            _api("two", "https://api.test/b?tenant=2"),
+        ]
+    )
+
+    assert _found(index, "API.test:8443", "/a") == "https://api.test:8443/a"
+    assert _found(index, "api.test", "/a") == "https://api.test/a"
+    assert _found(index, "api.test:9443", "/a") is None
+    assert _found(index, "other.test", "/a") is None
+    assert _found(index, "api.test", "/b?tenant=1") == "https://api.test/b?tenant=1"
+    assert _found(index, "other.test", "/b?tenant=2") == "https://api.test/b?tenant=2"
+    assert _found(index, "api.test", "/b") is None
+
+
+def test_a_query_that_is_no_part_of_the_resource_changes_nothing() -> None:
+    index = MetadataIndex([_api("a", "https://api.test/a")])
+
+    assert _found(index, "api.test", "/a?b=c") == "https://api.test/a"
+
+
+def test_apis_of_one_resource_are_described_together() -> None:
+    resource = "https://api.test/a"
+    one = replace(
+        _api("one", resource, ("read",)), sender_constraint="dpop", dpop_algorithms=("ES256",)
+    )
+    other = replace(_api("other", resource, ("write",)), issuers=("https://b.test",))
+    mtls = replace(_api("mtls", resource), sender_constraint="mtls")
+
+    assert json.loads(metadata_document([one, other, mtls])) == {
+        "resource": resource,
+        "authorization_servers": ["https://login.test", "https://b.test"],
+        "bearer_methods_supported": ["header"],
+        "dpop_signing_alg_values_supported": ["ES256"],
+        "tls_client_certificate_bound_access_tokens": True,
+        "scopes_supported": ["read", "write"],
+    }
+    assert json.loads(metadata_document([one, one]))["dpop_bound_access_tokens_required"] is True
+    assert _found(MetadataIndex([one, other]), "other.test", "/a") == resource

@@ -211,7 +211,7 @@ def test_used_proofs_that_cannot_be_told_are_row_8() -> None:
 )
 def test_metadata_tells_what_tokens_must_be(constraint: Constraint, members: Any) -> None:
     described = replace(api(constraint), resource="https://api.example.com")
-    document = json.loads(metadata_document(described))
+    document = json.loads(metadata_document([described]))
     for member in ("resource", "authorization_servers", "bearer_methods_supported"):
         document.pop(member)
     document.pop("scopes_supported")

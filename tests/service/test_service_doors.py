@@ -94,6 +94,31 @@ def test_denial_has_its_challenge_and_its_door(
 
 
 @pytest.mark.parametrize(("name", "path", "lines"), DOORS)
+@pytest.mark.parametrize("first", ["/nowhere", None], ids=["at-once", "in-a-task"])
+def test_a_gateway_that_asks_by_head_gets_no_body(
+    bridge: Service, name: str, path: str, lines: Lines, first: str | None
+) -> None:
+    asked = Request("HEAD", path, host="bridge", headers=lines).raw()
+    with bridge.authz.connect(10) as connection:
+        if first is not None:
+            connection.sendall(Request("GET", first, host="bridge").raw())
+            connection.recv(65536)
+        for _ in range(2):  # a body would stand where the next answer begins
+            connection.sendall(asked)
+            head = connection.recv(65536)
+            assert head.startswith(b"HTTP/1.1 401 ")
+            assert head.partition(b"\r\n\r\n")[2] == b""
+
+
+@pytest.mark.parametrize(("name", "path", "lines"), DOORS)
+def test_a_request_with_very_many_headers_is_read(
+    bridge: Service, name: str, path: str, lines: Lines
+) -> None:
+    many = tuple((f"X-Client-{n}", "a") for n in range(900))
+    assert ask(bridge, path, (*lines, *many, ("Authorization", bearer(KEY)))).status == 200
+
+
+@pytest.mark.parametrize(("name", "path", "lines"), DOORS)
 def test_allow_has_the_identity(bridge: Service, name: str, path: str, lines: Lines) -> None:
     reply = ask(bridge, path, (*lines, ("Authorization", bearer(KEY))))
 

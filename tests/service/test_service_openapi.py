@@ -458,5 +458,21 @@ def test_who_expects_100_continue_gets_it(running: Bridge) -> None:
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def _head(framing: str) -> bytes:
-    return f"POST /v1/check HTTP/1.1\r\nhost: x\r\n{framing}\r\n\r\n".encode()
+@pytest.mark.parametrize(
+    ("version", "length"),
+    [
+        pytest.param("1.0", 2, id="http-1.0"),  # RFC 9110 §10.1.1
+        pytest.param("1.1", 256 * 1024 + 1, id="too-large"),
+    ],
+)
+def test_who_must_not_get_100_continue_does_not(running: Bridge, version: str, length: int) -> None:
+    with socket.create_connection((LOOPBACK, running.port), 10) as connection:
+        framing = f"content-length: {length}\r\nexpect: 100-continue"
+        connection.sendall(_head(framing, version))
+        if length == 2:
+            connection.sendall(b"{}")
+        assert connection.recv(65536).startswith(f"HTTP/{version} 400 ".encode())
+
+
+def _head(framing: str, version: str = "1.1") -> bytes:
+    return f"POST /v1/check HTTP/{version}\r\nhost: x\r\n{framing}\r\n\r\n".encode()
