@@ -13,14 +13,16 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from bridge.tokens import json_strict
-from bridge.tokens.jwk import MIN_RSA_BITS
+from bridge.tokens.jwk import (
+    ALGORITHM_OF_CURVE,
+    MIN_RSA_BITS,
+    PARSER_OF_KEY_TYPE,
+    RSA_ALGORITHMS,
+)
 
 ASSERTION_LIFETIME_SECONDS = 60
 _ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _TYP = "client-authentication+jwt"  # RFC 7523bis §4
-_ALGORITHM_OF_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
-_PARSERS = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}  # any algorithm of the key type does
-_RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
 
 PrivateKey = (
     rsa.RSAPrivateKey
@@ -55,7 +57,7 @@ def read_private_key(raw: bytes) -> SigningKey:
     try:
         if raw.lstrip().startswith(b"{"):
             jwk = json_strict.loads(raw)
-            key: object = jwt.get_algorithm_by_name(_PARSERS[jwk["kty"]]).from_jwk(jwk)
+            key: object = jwt.get_algorithm_by_name(PARSER_OF_KEY_TYPE[jwk["kty"]]).from_jwk(jwk)
         else:
             key = load_pem_private_key(raw, password=None)
     except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError):
@@ -72,9 +74,9 @@ def _fitting_algorithms(key: object) -> tuple[str, ...]:
     """Give what a private key can sign with, the usual one first."""
     match key:
         case rsa.RSAPrivateKey() if key.key_size >= MIN_RSA_BITS:
-            return _RSA_ALGORITHMS
-        case ec.EllipticCurvePrivateKey() if key.curve.name in _ALGORITHM_OF_CURVE:
-            return (_ALGORITHM_OF_CURVE[key.curve.name],)
+            return RSA_ALGORITHMS
+        case ec.EllipticCurvePrivateKey() if key.curve.name in ALGORITHM_OF_CURVE:
+            return (ALGORITHM_OF_CURVE[key.curve.name],)
         case ed25519.Ed25519PrivateKey() | ed448.Ed448PrivateKey():
             return ("EdDSA",)
         case _:

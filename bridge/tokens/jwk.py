@@ -23,14 +23,14 @@ PublicKey = (
 )
 
 _IMPLEMENTATIONS: dict[str, Algorithm] = {name: get_algorithm_by_name(name) for name in ALGORITHMS}
-_RSA_ALGORITHMS = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-_ALGORITHM_OF_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")  # the usual one first
+ALGORITHM_OF_CURVE = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _ECDSA = {
     "ES256": (32, ec.ECDSA(hashes.SHA256())),
     "ES384": (48, ec.ECDSA(hashes.SHA384())),
     "ES512": (66, ec.ECDSA(hashes.SHA512())),
 }
-_PARSER_OF_KEY_TYPE = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}  # any of its algorithms does
+PARSER_OF_KEY_TYPE = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}  # any of its algorithms does
 
 
 @dataclass(slots=True, eq=False)
@@ -138,7 +138,7 @@ def _verify_ecdsa(
 
 
 def _load(jwk: dict[str, Any]) -> PublicKey | None:
-    parser = _PARSER_OF_KEY_TYPE.get(str(jwk.get("kty")))
+    parser = PARSER_OF_KEY_TYPE.get(str(jwk.get("kty")))
     if parser is None:
         return None
     try:
@@ -152,9 +152,9 @@ def _fitting_algorithms(key: PublicKey | None) -> frozenset[str]:
     """Give the algorithms that a key's type and size allow (RFC 8725 §3.1)."""
     match key:
         case rsa.RSAPublicKey() if key.key_size >= MIN_RSA_BITS:
-            return _RSA_ALGORITHMS
-        case ec.EllipticCurvePublicKey() if key.curve.name in _ALGORITHM_OF_CURVE:
-            return frozenset({_ALGORITHM_OF_CURVE[key.curve.name]})
+            return frozenset(RSA_ALGORITHMS)
+        case ec.EllipticCurvePublicKey() if key.curve.name in ALGORITHM_OF_CURVE:
+            return frozenset({ALGORITHM_OF_CURVE[key.curve.name]})
         case ed25519.Ed25519PublicKey() | ed448.Ed448PublicKey():
             return frozenset({"EdDSA"})
         case _:
