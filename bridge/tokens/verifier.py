@@ -5,8 +5,9 @@ An opaque token, or a JWT of an issuer that wants to be asked about each, is int
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import sha256
+from itertools import count
 
 from bridge.errors import TokenError
 from bridge.tokens.access_token import AccessToken, access_token
@@ -26,6 +27,8 @@ from bridge.tokens.jwt import (
 )
 from bridge.tokens.keys import KeySet
 from bridge.tokens.settings import IssuerSettings
+
+_states = count()
 
 
 class Issuer:
@@ -53,7 +56,7 @@ class Issuer:
         self.cache_ttl = None if asked is None else asked.cache_ttl
         self.asked_about_jwts = introspection if asked and asked.when == "always" else None
         self.asked_about_opaque = introspection if settings.takes_opaque else None
-        self.cache_tag = settings.issuer.encode()
+        self.cache_tag = next(_states).to_bytes(8)
 
 
 class TokenVerifier:
@@ -161,18 +164,29 @@ class TokenVerifier:
         audiences: tuple[str, ...] | None,
         now: int,
     ) -> AccessToken | None:
-        """Give an opaque token that one of the API's issuers said to be active.
-
-        What another issuer said of the same token does not count.
-        """
-        for name in issuers:
-            issuer = self._with_opaque.get(name)
-            entry = None if issuer is None else self._cache.find(digest + issuer.cache_tag, now)
-            if entry is not None and entry.issuer is issuer:
+        """Give an opaque token that one of the API's issuers said to be active."""
+        for issuer, key in self._opaque_issuers(digest, issuers):
+            entry = self._cache.find(key, now)
+            if entry is not None:
                 self._hits += 1
                 check_audience(entry.token.aud, audiences, issuer.settings)
                 return entry.token
         return None
+
+    def _opaque_issuers(
+        self, digest: bytes, issuers: Sequence[str]
+    ) -> Iterator[tuple[Issuer, bytes]]:
+        """Give the API's issuers of opaque tokens, each with the cache's key of what it said.
+
+        The key has the states of all who are asked before it: what it said where they are not asked
+        does not count, since one of them may know the token.
+        """
+        key = digest
+        for name in issuers:
+            issuer = self._with_opaque.get(name)
+            if issuer is not None:
+                key += issuer.cache_tag
+                yield issuer, key
 
     async def verify(
         self,
@@ -224,18 +238,18 @@ class TokenVerifier:
         now: int,
     ) -> AccessToken:
         """Ask the API's issuers that have opaque tokens, in order."""
+        digest = _digest(credentials)
         candidates = {
-            issuer.asked_about_opaque: issuer
-            for issuer in map(self._with_opaque.get, issuers)
-            if issuer is not None and issuer.asked_about_opaque is not None
+            issuer.asked_about_opaque: (issuer, key)
+            for issuer, key in self._opaque_issuers(digest, issuers)
+            if issuer.asked_about_opaque is not None
         }
         if not candidates:
             raise TokenError("format", "token_opaque")
-        digest = _digest(credentials)
         introspection, answer = await ask_each(list(candidates), credentials.token, digest)
-        issuer = candidates[introspection]
+        issuer, key = candidates[introspection]
         token = introspected_token(answer, issuer.settings, issuer.identity, now)
-        self._cache.add(digest + issuer.cache_tag, token, issuer, None, now, issuer.cache_ttl)
+        self._cache.add(key, token, issuer, None, now, issuer.cache_ttl)
         check_audience(token.aud, audiences, issuer.settings)
         return token
 
