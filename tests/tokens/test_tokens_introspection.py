@@ -831,9 +831,11 @@ async def test_the_endpoint_is_found_in_the_metadata_once(server: Server, bench:
 @pytest.mark.parametrize(
     ("metadata", "code"),
     [
-        pytest.param({}, "metadata_status_404", id="without"),
-        pytest.param({"introspection_endpoint": 1}, "metadata_status_404", id="no-text"),
-        pytest.param({"issuer": "https://b"}, "metadata_status_404", id="of-another-issuer"),
+        pytest.param({}, "metadata_without_introspection_endpoint", id="without"),
+        pytest.param(
+            {"introspection_endpoint": 1}, "metadata_without_introspection_endpoint", id="no-text"
+        ),
+        pytest.param({"issuer": "https://b"}, "metadata_of_another_issuer", id="of-another-issuer"),
         pytest.param(
             {"introspection_endpoint": "http://192.0.2.1/i"}, "insecure_url", id="over-http"
         ),
