@@ -1,7 +1,7 @@
 """Which API and operation a request addresses: tables by host and base path, then a trie.
 
-The cost of a match depends on the length of the path, not on the number of operations (starred
-siblings excepted).
+The cost of a match depends on the length of the path, not on the number of operations, but for
+starred siblings, and where one path fits the beginnings of many templates: it may look at each.
 """
 
 from __future__ import annotations
