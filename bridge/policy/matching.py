@@ -228,9 +228,7 @@ class PolicyIndex:
         api = self._find_api(host, path)
         if api is None and self._denies_unmatched:
             return None  # whatever it belongs to decoded
-        if "%" in path or ";" in path or "//" in path:
-            if len(path) > MAX_PATH_BYTES:
-                return api  # refused anyway
+        if ("%" in path or ";" in path or "//" in path) and len(path) <= MAX_PATH_BYTES:
             for spelling in other_spellings(path, STRICT_PATH_RULES if api is None else api.path):
                 if self._find_api(host, spelling) is not api:
                     raise ambiguous("path_encoded_base_path")

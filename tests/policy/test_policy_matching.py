@@ -245,6 +245,7 @@ def test_option_lets_in_what_repaired_is_no_other_apis() -> None:
 def test_path_that_is_too_long_is_refused_as_that_and_not_decoded() -> None:
     path = "/%61/" + "x" * 8188
     assert BY_PATH.find_api("any.example", path) is None
+    assert ALLOWING.find_api("any.example", path) is None
     with pytest.raises(RequestError) as refused:
         BY_PATH.find_operation(None, "GET", path)
     assert refused.value.reason == "path_too_long"
