@@ -5,7 +5,7 @@ An opaque token, or a JWT of an issuer that wants to be asked about each, is int
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from itertools import count
 
@@ -164,29 +164,23 @@ class TokenVerifier:
         audiences: tuple[str, ...] | None,
         now: int,
     ) -> AccessToken | None:
-        """Give an opaque token that one of the API's issuers said to be active."""
-        for issuer, key in self._opaque_issuers(digest, issuers):
+        """Give an opaque token that one of the API's issuers said to be active.
+
+        Its key names all that were asked before too: what an issuer said where they are not asked
+        does not count, since one of them may know the token.
+        """
+        key = digest
+        for name in issuers:
+            issuer = self._with_opaque.get(name)
+            if issuer is None:
+                continue
+            key += issuer.cache_tag
             entry = self._cache.find(key, now)
             if entry is not None:
                 self._hits += 1
                 check_audience(entry.token.aud, audiences, issuer.settings)
                 return entry.token
         return None
-
-    def _opaque_issuers(
-        self, digest: bytes, issuers: Sequence[str]
-    ) -> Iterator[tuple[Issuer, bytes]]:
-        """Give the API's issuers of opaque tokens, each with the cache's key of what it said.
-
-        The key has the states of all who are asked before it: what it said where they are not asked
-        does not count, since one of them may know the token.
-        """
-        key = digest
-        for name in issuers:
-            issuer = self._with_opaque.get(name)
-            if issuer is not None:
-                key += issuer.cache_tag
-                yield issuer, key
 
     async def verify(
         self,
@@ -238,12 +232,12 @@ class TokenVerifier:
         now: int,
     ) -> AccessToken:
         """Ask the API's issuers that have opaque tokens, in order."""
-        digest = _digest(credentials)
-        candidates = {
-            issuer.asked_about_opaque: (issuer, key)
-            for issuer, key in self._opaque_issuers(digest, issuers)
-            if issuer.asked_about_opaque is not None
-        }
+        key = digest = _digest(credentials)
+        candidates: dict[Introspection, tuple[Issuer, bytes]] = {}
+        for issuer in map(self._with_opaque.get, issuers):
+            if issuer is not None and issuer.asked_about_opaque is not None:
+                key += issuer.cache_tag
+                candidates[issuer.asked_about_opaque] = issuer, key
         if not candidates:
             raise TokenError("format", "token_opaque")
         introspection, answer = await ask_each(list(candidates), credentials.token, digest)
