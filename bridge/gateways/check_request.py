@@ -14,6 +14,7 @@ HEADERS_READ = frozenset(
         *_METHOD_OVERRIDE_HEADERS,
         "access-control-request-method",
         "authorization",
+        "dpop",
         "origin",
         "x-request-id",
     }
@@ -24,7 +25,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Headers(Protocol):
-    """All values of a header by its name in any case; aiohttp's and multidict's views are such."""
+    """All values of a header by its lower-case name; aiohttp's and multidict's views are such."""
 
     def getall(self, key: str, default: Sequence[str], /) -> Sequence[str]:
         """Give the values of a header, or the default."""

@@ -1,7 +1,7 @@
 """Which API and operation a request addresses: tables by host and base path, then a trie.
 
-The cost of a match depends on the length of the path, not on the number of operations (starred
-siblings excepted).
+The cost of a match depends on the length of the path, not on the number of operations, but for
+starred siblings, and where one path fits the beginnings of many templates: it may look at each.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import TypeVar
-from urllib.parse import unquote
 
 from bridge.policy.operations import STRICT_PATH_RULES, Api, Operation, PathRules, Policy
-from bridge.policy.paths import MAX_PATH_BYTES, ambiguous, read_segments
+from bridge.policy.paths import MAX_PATH_BYTES, ambiguous, other_spellings, read_segments
 from bridge.policy.templates import (
     Literal,
     OneSegment,
@@ -222,17 +221,16 @@ class PolicyIndex:
             path: Raw path without the query.
 
         Raises:
-            RequestError: Decoded, the path belongs to another API. An upstream that decodes first
-                would serve the one API by the rules of the other.
+            RequestError: Decoded, or repaired where the API's rules let in what some servers
+                repair, the path belongs to another API. An upstream that does so first would serve
+                the one API by the rules of the other.
         """
         api = self._find_api(host, path)
         if api is None and self._denies_unmatched:
             return None  # whatever it belongs to decoded
-        if "%" in path and len(path) <= MAX_PATH_BYTES:  # a longer one is refused anyway
-            decoded = path
-            for _ in range(2 if api is not None and api.path.allow_double_encoding else 1):
-                decoded = unquote(decoded)
-                if self._find_api(host, decoded) is not api:
+        if ("%" in path or ";" in path or "//" in path) and len(path) <= MAX_PATH_BYTES:
+            for spelling in other_spellings(path, STRICT_PATH_RULES if api is None else api.path):
+                if self._find_api(host, spelling) is not api:
                     raise ambiguous("path_encoded_base_path")
         return api
 

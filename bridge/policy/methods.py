@@ -16,8 +16,8 @@ def read_method(method: str, overrides: Sequence[str] = ()) -> str:
 
     Args:
         method: As sent; case-sensitive (RFC 9110 §9.1).
-        overrides: Values of `X-HTTP-Method-Override` and its like: some frameworks obey them, so
-            the operation that was checked would not be the one that runs.
+        overrides: Values of `X-HTTP-Method-Override` and its like: some frameworks obey them, in
+            upper case, so the operation that was checked would not be the one that runs.
 
     Raises:
         RequestError: No token, or an override names another method.

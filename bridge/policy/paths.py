@@ -7,10 +7,10 @@ repaired: every published by-pass of this class of software began with a repair.
 from __future__ import annotations
 
 import re
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote, unquote_to_bytes
 
 from bridge.errors import RequestError
-from bridge.policy.operations import PathRules
+from bridge.policy.operations import STRICT_PATH_RULES, PathRules
 
 MAX_PATH_BYTES = 8192
 
@@ -25,6 +25,8 @@ _ENCODED_SLASH = re.compile(r"%2f", re.IGNORECASE)
 _SEMICOLON = re.compile(r";|%3b", re.IGNORECASE)
 _STILL_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _C1_CONTROL = re.compile(r"[\x80-\x9f]")
+_PARAMETERS = re.compile(r";[^/]*")
+_SLASHES = re.compile(r"/{2,}")
 
 
 def split_target(target: str) -> str:
@@ -59,7 +61,7 @@ def read_segments(path: str, rules: PathRules) -> tuple[str, ...]:
     if not rules.allow_semicolon and _SEMICOLON.search(path):
         raise ambiguous("path_semicolon")
     decoded = _decode(path, rules) if "%" in path else path
-    if not rules.allow_double_slash and "//" in decoded:
+    if not rules.allow_double_slash and "//" in path:
         raise ambiguous("path_double_slash")
     if "/." in decoded:
         _refuse_dot_segments(decoded)
@@ -94,6 +96,23 @@ def _refuse_dot_segments(decoded: str) -> None:
     for segment in decoded.split("/"):
         if segment.partition(";")[0] in (".", ".."):
             raise ambiguous("path_dot_segment")
+
+
+def other_spellings(path: str, rules: PathRules) -> set[str]:
+    """Give what a raw path could be to servers that decode it, or repair what the rules let in."""
+    spellings = {path, unquote(path)}
+    if rules != STRICT_PATH_RULES:
+        for repair in (_cut_parameters, unquote, unquote, _cut_parameters, _merge_slashes):
+            spellings |= {repair(spelling) for spelling in spellings}
+    return spellings
+
+
+def _cut_parameters(path: str) -> str:
+    return _PARAMETERS.sub("", path)
+
+
+def _merge_slashes(path: str) -> str:
+    return _SLASHES.sub("/", path)
 
 
 def ambiguous(reason: str) -> RequestError:

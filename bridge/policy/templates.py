@@ -24,6 +24,7 @@ Specificity = tuple[tuple[int, int], ...]
 
 _NAME = re.compile(r"\{[A-Za-z_][A-Za-z0-9_.-]*\}")
 _PERCENT_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_FORBIDDEN = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\\?#]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,9 @@ def parse_template(text: str, rules: PathRules = STRICT_PATH_RULES) -> Template:
     """
     if not text.startswith("/"):
         raise ValueError("must start with /")
-    body = text[1:]
-    if body.endswith("/"):
-        body = body[:-1]
-    if not body:
-        return Template(())
-    parts = body.split("/")
+    parts = text[1:].split("/")
+    if parts[-1] == "":
+        parts.pop()
     if len(parts) > MAX_SEGMENTS:
         raise ValueError(f"must have at most {MAX_SEGMENTS} segments")
     segments = tuple(_segment(part, rules) for part in parts)
@@ -154,5 +152,5 @@ def _refuse_unmatchable(text: str, rules: PathRules) -> None:
         raise ValueError("must be written decoded, without percent-encoding")
     if ";" in text and not rules.allow_semicolon:
         raise ValueError("must not contain ; unless path.allow_semicolon is true")
-    if any(c in "\\?#" or not c.isprintable() for c in text):
+    if _FORBIDDEN.search(text):
         raise ValueError("must not contain \\, ?, # or control characters")

@@ -1,8 +1,8 @@
 """Verified tokens, kept for a while: bounded in number and in time, never past `exp`.
 
-The key is a digest of the whole token, for an opaque one with its issuer; an entry holds the
-issuer's verification state, so that a changed configuration or a removed key voids it. The decision
-is never cached.
+The key is a digest of the whole token, for an opaque one with the issuers that are asked up to its
+own; an entry holds the issuer's verification state, so that a changed configuration or a removed
+key voids it. The decision is never cached.
 """
 
 from __future__ import annotations

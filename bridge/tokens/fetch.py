@@ -42,16 +42,19 @@ class Fetcher:
 
     Args:
         connections: Most connections to one host.
+        keep_alive: Use a connection for several requests, and repeat one that found it closed.
+            Without it each is sent once, on a connection of its own.
     """
 
-    def __init__(self, connections: int = 4) -> None:
+    def __init__(self, connections: int = 4, *, keep_alive: bool = False) -> None:
         # Compressed answers are refused rather than inflated: 1 MiB must stay 1 MiB.
         self._session = aiohttp.ClientSession(
             auto_decompress=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"accept": "application/json", "accept-encoding": "identity"},
-            connector=aiohttp.TCPConnector(limit_per_host=connections),
+            connector=aiohttp.TCPConnector(limit_per_host=connections, force_close=not keep_alive),
         )
+        self._session._retry_connection = keep_alive  # it would repeat on new connections too
 
     async def __aenter__(self) -> Self:
         return self

@@ -83,7 +83,7 @@ class Introspection:
         self._endpoint = _Endpoint(settings, settings.introspection.endpoint)
         self._report = report
         self._loop = asyncio.get_running_loop()
-        self._fetcher = Fetcher(connections=_CONNECTIONS)
+        self._fetcher = Fetcher(connections=_CONNECTIONS, keep_alive=True)
         self._calls: dict[bytes, _Call] = {}  # in order of their beginning
         ttl = min(settings.introspection.cache_ttl, _MAX_INACTIVE_SECONDS)
         self._inactive = InactiveTokens(_MAX_INACTIVE_ENTRIES, ttl)

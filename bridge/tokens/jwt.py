@@ -5,6 +5,7 @@ RFC 7515, RFC 7519, RFC 9068 §4, RFC 8725. `now` is an argument; nothing here f
 
 from __future__ import annotations
 
+import json
 import re
 from binascii import a2b_base64
 from collections.abc import Sequence
@@ -139,10 +140,13 @@ _read_header_cached = lru_cache(maxsize=1024)(_read_header)
 
 def _is_object_at_least(encoded: str) -> bool:
     """Tell a JWT with a faulty header from an opaque token with two dots."""
-    if not encoded.isascii():
+    try:
+        padded = encoded.encode("ascii").translate(_TO_BASE64) + b"=" * (-len(encoded) % 4)
+        return isinstance(json.loads(a2b_base64(padded).decode(), parse_int=str), dict)
+    except RecursionError:  # nested too deeply to tell
+        return True
+    except ValueError:
         return False
-    raw = a2b_base64(encoded.encode().translate(_TO_BASE64) + b"A" * (-len(encoded) % 4))
-    return raw.lstrip(b" \t\r\n").startswith(b"{")
 
 
 def decode_base64url(encoded: str) -> bytes:
@@ -224,7 +228,7 @@ def check_claims(
         and any(name in claims for name in _ID_TOKEN_CLAIMS)
     ):
         raise TokenError("id_token", "token_is_an_id_token")
-    if settings.token_type == "strict" and any(name not in claims for name in REQUIRED_CLAIMS):
+    if settings.token_type == "strict" and not _has_required_claims(claims):
         raise TokenError("required_claims", "token_lacks_required_claims")
     if "cnf" in claims:
         read_confirmation(claims["cnf"])
@@ -249,6 +253,14 @@ def check_audience(
         if audience in accepted:
             return
     raise TokenError("aud", "token_audience_not_accepted")
+
+
+def _has_required_claims(claims: Claims) -> bool:
+    """Tell whether none of `REQUIRED_CLAIMS` is missing, and what names something does so."""
+    names = [claims.get(name) for name in ("sub", "client_id", "jti")]
+    return claims.keys() >= set(REQUIRED_CLAIMS) and all(
+        isinstance(name, str) and name for name in names
+    )
 
 
 def _audiences(aud: Any) -> tuple[str, ...]:

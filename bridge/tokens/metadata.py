@@ -55,7 +55,7 @@ async def _discover(
     issuer: str, member: str, fetcher: Fetcher, timeout_seconds: float, allow_insecure_http: bool
 ) -> str:
     """Find the first metadata that has a URL."""
-    fault = FetchError("no_metadata")
+    fault = ""
     for url in metadata_urls(issuer):
         try:
             document = await fetcher.get(
@@ -63,8 +63,9 @@ async def _discover(
             )
             return url_in(read_metadata(document.body), issuer, member)
         except FetchError as error:
-            fault = FetchError(f"metadata_{error}")
-    raise fault
+            if not fault or str(error) != "status_404":  # says less than what is wrong elsewhere
+                fault = str(error)
+    raise FetchError(f"metadata_{fault}")
 
 
 def read_metadata(body: bytes) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from itertools import count
 
 from bridge.errors import TokenError
 from bridge.tokens.access_token import AccessToken, access_token
@@ -26,6 +27,8 @@ from bridge.tokens.jwt import (
 )
 from bridge.tokens.keys import KeySet
 from bridge.tokens.settings import IssuerSettings
+
+_states = count()
 
 
 class Issuer:
@@ -53,7 +56,7 @@ class Issuer:
         self.cache_ttl = None if asked is None else asked.cache_ttl
         self.asked_about_jwts = introspection if asked and asked.when == "always" else None
         self.asked_about_opaque = introspection if settings.takes_opaque else None
-        self.cache_tag = settings.issuer.encode()
+        self.cache_tag = next(_states).to_bytes(8)
 
 
 class TokenVerifier:
@@ -163,12 +166,17 @@ class TokenVerifier:
     ) -> AccessToken | None:
         """Give an opaque token that one of the API's issuers said to be active.
 
-        What another issuer said of the same token does not count.
+        Its key names all that were asked before too: what an issuer said where they are not asked
+        does not count, since one of them may know the token.
         """
+        key = digest
         for name in issuers:
             issuer = self._with_opaque.get(name)
-            entry = None if issuer is None else self._cache.find(digest + issuer.cache_tag, now)
-            if entry is not None and entry.issuer is issuer:
+            if issuer is None:
+                continue
+            key += issuer.cache_tag
+            entry = self._cache.find(key, now)
+            if entry is not None:
                 self._hits += 1
                 check_audience(entry.token.aud, audiences, issuer.settings)
                 return entry.token
@@ -224,18 +232,18 @@ class TokenVerifier:
         now: int,
     ) -> AccessToken:
         """Ask the API's issuers that have opaque tokens, in order."""
-        candidates = {
-            issuer.asked_about_opaque: issuer
-            for issuer in map(self._with_opaque.get, issuers)
-            if issuer is not None and issuer.asked_about_opaque is not None
-        }
+        key = digest = _digest(credentials)
+        candidates: dict[Introspection, tuple[Issuer, bytes]] = {}
+        for issuer in map(self._with_opaque.get, issuers):
+            if issuer is not None and issuer.asked_about_opaque is not None:
+                key += issuer.cache_tag
+                candidates[issuer.asked_about_opaque] = issuer, key
         if not candidates:
             raise TokenError("format", "token_opaque")
-        digest = _digest(credentials)
         introspection, answer = await ask_each(list(candidates), credentials.token, digest)
-        issuer = candidates[introspection]
+        issuer, key = candidates[introspection]
         token = introspected_token(answer, issuer.settings, issuer.identity, now)
-        self._cache.add(digest + issuer.cache_tag, token, issuer, None, now, issuer.cache_ttl)
+        self._cache.add(key, token, issuer, None, now, issuer.cache_ttl)
         check_audience(token.aud, audiences, issuer.settings)
         return token
 

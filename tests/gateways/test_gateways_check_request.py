@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from bridge.gateways.check_request import CheckRequest, check_request
+from bridge.gateways.check_request import HEADERS_READ, CheckRequest, check_request
 
 
 def headers(*lines: tuple[str, str]) -> CIMultiDict[str]:
@@ -23,6 +23,18 @@ BARE = CheckRequest("envoy", "GET", ("api.example.com",), "/a?b", ())
 
 def test_request_without_headers_has_none_of_what_they_say() -> None:
     assert read("GET") == BARE._replace(method_overrides=[])
+
+
+def test_headers_that_are_read_are_listed() -> None:
+    asked = set()
+
+    class Recording(CIMultiDict[str]):
+        def getall(self, key: str, *_: Any) -> list[str]:
+            asked.add(key)
+            return ["x"]
+
+    check_request("envoy", "OPTIONS", (), "", Recording())
+    assert asked == HEADERS_READ
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,12 @@ MALFORMED = [
         id="header-list-with-null",
     ),
     pytest.param(
+        encoded(headers={"dpop": "proof"}),
+        "/headers/dpop",
+        "must be a list of strings",
+        id="header-proof",
+    ),
+    pytest.param(
         encoded(headers={"origin": [], "x-other": "Bearer x"}),
         "/headers",
         "must have a list of strings as member 2",

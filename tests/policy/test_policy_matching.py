@@ -207,9 +207,45 @@ def test_encoded_base_path_never_falls_to_a_laxer_api() -> None:
     assert name_found(index, "h", "/%50ayments") == "lax"
 
 
+@pytest.mark.parametrize(
+    ("option", "path"),
+    [
+        pytest.param("allow_double_slash", "//payments", id="two-slashes-first"),
+        pytest.param("allow_double_slash", "///payments/x", id="three-slashes-first"),
+        pytest.param("allow_double_slash", "/payments//admin", id="two-slashes-inside"),
+        pytest.param("allow_double_slash", "//%70ayments", id="two-slashes-and-encoded"),
+        pytest.param("allow_encoded_slash", "/%2fpayments", id="encoded-slash-first"),
+        pytest.param("allow_encoded_slash", "/%2f%2fpayments", id="two-encoded-slashes-first"),
+        pytest.param("allow_semicolon", "/payments;v=1/x", id="parameters"),
+        pytest.param("allow_semicolon", "/payments;", id="empty-parameters"),
+        pytest.param("allow_semicolon", "/payments%3bv=1/x", id="encoded-parameters"),
+        pytest.param("allow_semicolon", "/;v=1/payments", id="parameters-of-nothing"),
+        pytest.param("allow_semicolon", "/%70ayments;%61", id="parameters-and-encoded"),
+        pytest.param("allow_double_encoding", "/%2570ayments", id="double-encoded"),
+        pytest.param("allow_double_encoding", "/payments%253bv=1", id="double-encoded-parameters"),
+        pytest.param("allow_double_encoding", "/%252fpayments", id="double-encoded-slash"),
+    ],
+)
+def test_option_of_one_api_lets_in_nothing_that_repaired_is_another_ones(
+    option: str, path: str
+) -> None:
+    rules = PathRules(**{option: True})
+    lax = [api("root", path=rules), api("payments", "/payments", path=rules)]
+    index = PolicyIndex(Policy((*lax, api("admin", "/payments/admin"))))
+    assert refusal_of_the_api(index, "h", path) == "path_encoded_base_path"
+
+
+def test_option_lets_in_what_repaired_is_no_other_apis() -> None:
+    rules = PathRules(allow_semicolon=True, allow_encoded_slash=True, allow_double_slash=True)
+    index = PolicyIndex(Policy((api("root", path=rules), api("payments", "/payments"))))
+    for path in ("//x", "/x//payments", "/x;/payments", "/https:%2f%2fa.example", "/paymentsX;v"):
+        assert name_found(index, "h", path) == "root", path
+
+
 def test_path_that_is_too_long_is_refused_as_that_and_not_decoded() -> None:
     path = "/%61/" + "x" * 8188
     assert BY_PATH.find_api("any.example", path) is None
+    assert ALLOWING.find_api("any.example", path) is None
     with pytest.raises(RequestError) as refused:
         BY_PATH.find_operation(None, "GET", path)
     assert refused.value.reason == "path_too_long"
@@ -335,6 +371,8 @@ def test_empty_segment_is_matched_by_no_name_but_by_its_literal() -> None:
     assert operation_found(operations(it="/a/*/b"), "GET", "/a//b", rules) is None
     assert operation_found(operations(it="/a//b"), "GET", "/a//b", rules) == "it"
     assert operation_found(operations(it="/a/**"), "GET", "/a//b", rules) == "it"
+    assert operation_found(operations(it="//"), "GET", "//", rules) == "it"
+    assert operation_found(operations(it="//"), "GET", "/", rules) is None
 
 
 def test_star_takes_no_slash_that_came_encoded() -> None:

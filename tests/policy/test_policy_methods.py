@@ -58,6 +58,7 @@ def test_method_is_taken_as_sent(method: str) -> None:
         pytest.param("POST", ["POST\n"], id="line-break-after"),
         pytest.param("GET", ["HEAD"], id="head-for-get"),
         pytest.param("OPTIONS", ["GET"], id="a-preflight-that-is-none"),
+        pytest.param("delete", ["delete"], id="the-same-but-frameworks-make-it-upper-case"),
     ],
 )
 def test_override_that_names_another_method_is_refused(method: str, overrides: list[str]) -> None:

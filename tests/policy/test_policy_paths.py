@@ -235,16 +235,22 @@ def test_path_that_one_option_allows_is_read_with_only_it(
             "/..%2fa", PathRules(allow_encoded_slash=True), "path_dot_segment", id="dots-then-slash"
         ),
         pytest.param(
-            "/a%2f/b",
+            "/a%2f//b",
             PathRules(allow_encoded_slash=True),
             "path_double_slash",
-            id="encoded-and-raw-slash",
+            id="encoded-and-two-raw-slashes",
         ),
         pytest.param(
-            "/%2fa",
+            "/%2f..",
             PathRules(allow_encoded_slash=True),
-            "path_double_slash",
-            id="encoded-slash-after-the-first",
+            "path_dot_segment",
+            id="dots-after-two-slashes",
+        ),
+        pytest.param(
+            "/a%2f%5c",
+            PathRules(allow_encoded_slash=True),
+            "path_forbidden_character",
+            id="backslash-after-an-encoded-slash",
         ),
         pytest.param(
             "/a/%2e%2e//b",
@@ -319,9 +325,19 @@ def test_path_is_decoded_once_and_split(path: str, segments: tuple[str, ...]) ->
     assert read_segments(path, STRICT_PATH_RULES) == segments
 
 
-def test_a_slash_that_came_encoded_separates_nothing() -> None:
-    rules = PathRules(allow_encoded_slash=True)
-    assert read_segments("/a%2fb/c/", rules) == ("a/b", "c")
+@pytest.mark.parametrize(
+    ("path", "segments"),
+    [
+        pytest.param("/a%2fb/c/", ("a/b", "c"), id="inside"),
+        pytest.param("/a%2f/b", ("a/", "b"), id="before-a-raw-slash"),
+        pytest.param("/a/%2fb", ("a", "/b"), id="after-a-raw-slash"),
+        pytest.param("/%2f", ("/",), id="alone"),
+        pytest.param("/a%2f%2fb", ("a//b",), id="two"),
+        pytest.param("/https:%2f%2fa.example%2fx", ("https://a.example/x",), id="url"),
+    ],
+)
+def test_a_slash_that_came_encoded_separates_nothing(path: str, segments: tuple[str, ...]) -> None:
+    assert read_segments(path, PathRules(allow_encoded_slash=True)) == segments
 
 
 @pytest.mark.parametrize(
@@ -349,7 +365,7 @@ def test_any_text_is_read_or_refused_and_nothing_else(path: str, rules: PathRule
         segments = read_segments(split_target(path), rules)
     except RequestError:
         return
-    assert not any(segment in {".", ".."} for segment in segments)
+    assert not any(part in {".", ".."} for segment in segments for part in segment.split("/"))
 
 
 @given(target=paths)

@@ -42,6 +42,7 @@ from bridge.policy.templates import (
         pytest.param("/a//b", "must not contain //", id="double-slash"),
         pytest.param("//a", "must not contain //", id="double-slash-first"),
         pytest.param("/a//", "must not contain //", id="double-slash-last"),
+        pytest.param("//", "must not contain //", id="double-slash-alone"),
         pytest.param("/.", "must not contain . or ..", id="dot"),
         pytest.param("/a/../b", "must not contain . or ..", id="dots"),
         pytest.param("/caf%C3%A9", "must be written decoded", id="percent-encoded"),
@@ -50,7 +51,10 @@ from bridge.policy.templates import (
         pytest.param("/a?b", "must not contain \\, ?, # or control", id="question-mark"),
         pytest.param("/a#b", "must not contain \\, ?, # or control", id="fragment"),
         pytest.param("/a\nb", "must not contain \\, ?, # or control", id="line-break"),
-        pytest.param("/a\x80b", "must not contain \\, ?, # or control", id="c1-control"),
+        pytest.param("/a\x80b", "must not contain \\, ?, # or control", id="first-c1-control"),
+        pytest.param("/a\x9fb", "must not contain \\, ?, # or control", id="last-c1-control"),
+        pytest.param("/a\x7fb", "must not contain \\, ?, # or control", id="del"),
+        pytest.param("/a\ud800b", "must not contain \\, ?, # or control", id="surrogate"),
         pytest.param("/a" * 65, "must have at most 64 segments", id="one-segment-above-64"),
     ],
 )
@@ -67,6 +71,9 @@ def test_template_that_cannot_be_meant_is_refused(text: str, problem: str) -> No
             PathRules(allow_double_slash=True),
             (Literal("a"), Literal(""), Literal("b")),
             id="double-slash",
+        ),
+        pytest.param(
+            "//", PathRules(allow_double_slash=True), (Literal(""),), id="double-slash-alone"
         ),
         pytest.param("/a;b", PathRules(allow_semicolon=True), (Literal("a;b"),), id="semicolon"),
         pytest.param(
@@ -93,6 +100,7 @@ def test_template_may_say_what_its_api_lets_requests_say(
         pytest.param("/a/", (Literal("a"),), id="one-trailing-slash-is-ignored"),
         pytest.param("/A b", (Literal("A b"),), id="literal-with-space"),
         pytest.param("/café", (Literal("café"),), id="literal-decoded"),
+        pytest.param("/a\xa0b", (Literal("a\xa0b"),), id="literal-with-no-break-space"),
         pytest.param("/100%", (Literal("100%"),), id="literal-with-percent"),
         pytest.param("/...", (Literal("..."),), id="three-dots"),
         pytest.param("/{id}", (OneSegment(),), id="name"),

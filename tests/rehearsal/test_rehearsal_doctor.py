@@ -751,7 +751,7 @@ async def test_what_the_bridge_sees_of_a_token(
         pytest.param("a,b", "holds a comma", id="comma"),
         pytest.param("a b", "Bearer", id="two-words"),
         pytest.param("0123456789abcdef", "opaque", id="opaque"),
-        pytest.param("eyJ9.e30.AA", "not well formed", id="broken"),
+        pytest.param("e30.e30.AA", "not well formed", id="broken"),
         pytest.param("x" * 17_000, "16 KiB", id="long"),
     ],
 )

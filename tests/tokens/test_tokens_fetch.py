@@ -122,6 +122,21 @@ async def test_answer_that_is_no_http_is_refused(fetcher: Fetcher, answer: bytes
         assert await refusal(fetcher, f"http://127.0.0.1:{port}/jwks") == "bad_answer"
 
 
+async def test_a_fetch_is_one_request_also_where_the_connection_is_closed(
+    issuer: IssuerServer, fetcher: Fetcher
+) -> None:
+    async def close(request: web.BaseRequest) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    issuer.answers["/jwks"] = raw("{}")
+    await fetch(fetcher, issuer.jwks_uri)
+    issuer.answers["/jwks"] = close
+    assert await refusal(fetcher, issuer.jwks_uri) == "bad_answer"
+    assert issuer.asked == ["/jwks"] * 2
+
+
 @pytest.mark.parametrize(
     ("url", "error"),
     [

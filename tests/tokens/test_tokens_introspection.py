@@ -642,6 +642,50 @@ async def test_what_one_issuer_said_does_not_count_for_an_api_of_another(
     assert verifier.find("opaque", server.url) is not None
 
 
+ORDERS = [(0,), (1,), (0, 1), (1, 0)]
+
+
+@pytest.mark.parametrize("asked_before", ORDERS)
+@pytest.mark.parametrize("asked_now", ORDERS)
+async def test_what_one_api_asked_decides_nothing_for_another(
+    server: Server,
+    other: Server,
+    bench: Bench,
+    asked_before: tuple[int, ...],
+    asked_now: tuple[int, ...],
+) -> None:
+    server.tokens = {"first": {}, "both": {}}
+    other.tokens = {"second": {}, "both": {}}
+    servers = (server, other)
+    settings = [settings_of(each) for each in servers]
+
+    async def answer(verifier: Verifier, token: str, order: tuple[int, ...]) -> str:
+        issuers = [servers[number].url for number in order]
+        found = verifier.find(token, *issuers)
+        return found.iss if found is not None else await verifier.failure(token, *issuers)
+
+    for token in ("first", "second", "both", "none"):
+        warm, cold = await bench.verifier(*settings), await bench.verifier(*settings)
+        await answer(warm, token, asked_before)
+        for verifier in (warm, cold):
+            await answer(verifier, token, asked_now)
+        assert await answer(warm, token, asked_now) == await answer(cold, token, asked_now)
+
+
+async def test_a_reload_of_the_issuer_that_is_asked_first_voids_what_the_second_said(
+    server: Server, other: Server, bench: Bench
+) -> None:
+    other.tokens["opaque"] = {}
+    second = await bench.issuer(settings_of(other))
+    first = await bench.issuer(settings_of(server))
+    before = Verifier({server.url: first, other.url: second})
+    await before.verify("opaque")
+    changed = await bench.issuer(settings_of(server, client_secret="changed"))
+    after = Verifier({server.url: changed, other.url: second}, before.cache)
+    assert before.find("opaque") is not None
+    assert after.find("opaque") is None
+
+
 async def test_one_token_of_two_issuers_is_kept_for_each(
     server: Server, other: Server, bench: Bench
 ) -> None:
@@ -787,9 +831,11 @@ async def test_the_endpoint_is_found_in_the_metadata_once(server: Server, bench:
 @pytest.mark.parametrize(
     ("metadata", "code"),
     [
-        pytest.param({}, "metadata_status_404", id="without"),
-        pytest.param({"introspection_endpoint": 1}, "metadata_status_404", id="no-text"),
-        pytest.param({"issuer": "https://b"}, "metadata_status_404", id="of-another-issuer"),
+        pytest.param({}, "metadata_without_introspection_endpoint", id="without"),
+        pytest.param(
+            {"introspection_endpoint": 1}, "metadata_without_introspection_endpoint", id="no-text"
+        ),
+        pytest.param({"issuer": "https://b"}, "metadata_of_another_issuer", id="of-another-issuer"),
         pytest.param(
             {"introspection_endpoint": "http://192.0.2.1/i"}, "insecure_url", id="over-http"
         ),

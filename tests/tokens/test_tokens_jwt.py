@@ -186,7 +186,13 @@ MALFORMED = ("format", "token_malformed")
         pytest.param(b64(b"null") + ".e30.c2ln", id="header-null"),
         pytest.param(b64(b'"x"') + ".e30.c2ln", id="header-string"),
         pytest.param(b64(b"\xff\xfe") + ".e30.c2ln", id="header-no-utf-8"),
+        pytest.param(b64(b'{"alg":"\xff"}') + ".e30.c2ln", id="header-object-no-utf-8"),
         pytest.param("abc.def.ghi", id="header-no-json"),
+        pytest.param(b64(b"{not json") + ".e30.c2ln", id="header-brace-and-no-json"),
+        pytest.param(make_token(b'{"alg":"EdDSA"'), id="header-cut-off"),
+        pytest.param(make_token(b'{"alg":"EdDSA",}'), id="header-trailing-comma"),
+        pytest.param(make_token(b'{"alg":"EdDSA"} x'), id="header-junk"),
+        pytest.param("A" + make_token(b'{"alg":"EdDSA"}'), id="header-of-an-impossible-length"),
         pytest.param("a.b.c", id="header-of-one-character"),
         pytest.param("mfa.session.7", id="words-with-dots"),
     ],
@@ -210,9 +216,7 @@ def test_token_that_is_not_three_base64url_parts_with_an_object_first_is_opaque(
         pytest.param(
             make_token(b'{"alg":"EdDSA","x":' + b"[" * 5000 + b"]" * 5000 + b"}"), id="header-deep"
         ),
-        pytest.param(make_token(b'{"alg":"EdDSA"} x'), id="header-junk"),
         pytest.param(make_token(b' \t\r\n{"alg":1}'), id="header-whitespace-first"),
-        pytest.param(make_token(b' \t\r\n{"alg":"EdDSA",}'), id="header-whitespace-and-no-json"),
         pytest.param(make_token({}), id="no-alg"),
         pytest.param(make_token({"alg": None}), id="alg-null"),
         pytest.param(make_token({"alg": ["EdDSA"]}), id="alg-list"),
@@ -274,7 +278,7 @@ def test_base64url_that_is_not_canonical_is_refused(part: int, length: int) -> N
     assert failure(lambda: read_jwt(".".join(encoded))) == MALFORMED
 
 
-@pytest.mark.parametrize("part", [0, 1, 2], ids=["header", "claims", "signature"])
+@pytest.mark.parametrize("part", [1, 2], ids=["claims", "signature"])
 def test_base64url_of_an_impossible_length_is_refused(part: int) -> None:
     encoded = make_token(b'{"alg":"EdDSA"}', b'{"a": 123456}').split(".")
     encoded[part] += "A" * ((1 - len(encoded[part])) % 4)
@@ -713,6 +717,17 @@ def test_strict_token_type_demands_the_claims_of_rfc_9068() -> None:
 @pytest.mark.parametrize("name", ["sub", "client_id", "iat", "jti", "iss", "aud"])
 def test_strict_token_type_refuses_a_token_that_lacks_a_required_claim(name: str) -> None:
     assert failure(lambda: claims_check({}, configured=STRICT, without=name)) == (
+        "required_claims",
+        "token_lacks_required_claims",
+    )
+
+
+@pytest.mark.parametrize("value", [None, "", 7, True, ["a"], {}])
+@pytest.mark.parametrize("name", ["sub", "client_id", "jti"])
+def test_strict_token_type_refuses_a_required_claim_that_names_nothing(
+    name: str, value: object
+) -> None:
+    assert failure(lambda: claims_check({name: value}, configured=STRICT)) == (
         "required_claims",
         "token_lacks_required_claims",
     )

@@ -131,6 +131,21 @@ async def test_faulty_metadata_gives_no_keys(
     assert issuer.asked == [RFC8414, OIDC]
 
 
+@pytest.mark.parametrize(("answer", "error"), FAULTS)
+async def test_what_is_wrong_with_rfc_8414_metadata_is_told_where_oidc_has_none(
+    issuer: IssuerServer, fetcher: Fetcher, answer: Answer, error: str
+) -> None:
+    issuer.answers[RFC8414] = answer
+    assert await refusal(fetcher, issuer.url) == f"metadata_{error}"
+
+
+async def test_what_is_wrong_with_oidc_metadata_is_told_where_both_are_wrong(
+    issuer: IssuerServer, fetcher: Fetcher
+) -> None:
+    issuer.answers[RFC8414], issuer.answers[OIDC] = document([]), raw("", 500)
+    assert await refusal(fetcher, issuer.url) == "metadata_status_500"
+
+
 @pytest.mark.parametrize(("answer", "_"), FAULTS)
 async def test_after_faulty_rfc_8414_metadata_oidc_is_asked(
     issuer: IssuerServer, fetcher: Fetcher, answer: Answer, _: str
