@@ -46,6 +46,8 @@ def read_answer(body: bytes) -> Claims | None:
     active = answer.pop("active", None)
     if not isinstance(active, bool):
         raise AnswerError("active_not_boolean")
+    if not active:  # some write out every member of a token that they do not know
+        answer = {name: value for name, value in answer.items() if value is not None}
     if any(name in answer and not is_number(answer[name]) for name in _TIMES):
         raise AnswerError("time_not_a_number")
     return answer if active else None

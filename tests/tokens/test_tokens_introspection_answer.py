@@ -86,6 +86,7 @@ def test_anything_but_a_proper_answer_is_the_issuers_fault(body: str, code: str)
     [
         pytest.param('{"active":false}', None, id="inactive"),
         pytest.param('{"active":false,"exp":1,"sub":"a"}', None, id="inactive-with-more"),
+        pytest.param('{"active":false,"exp":null,"sub":null}', None, id="inactive-with-nulls"),
         pytest.param('{"active":true}', {}, id="active"),
         pytest.param('{"active":true,"exp":1.5,"sub":"a"}', {"exp": 1.5, "sub": "a"}, id="more"),
         pytest.param('{"active":true,"auth_time":"x"}', {"auth_time": "x"}, id="auth-time-text"),
