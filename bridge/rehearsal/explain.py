@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.decision.decide import Finding, Row, find_unmet
 from bridge.decision.response import denial_response, upstream_headers
-from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError
+from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError, printable
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.paths import split_target
 from bridge.policy.requirement import Requirement
@@ -390,8 +390,3 @@ def render(document: dict[str, Any]) -> str:
         lines += [f"    set {name}: {value}" for name, value in upstream["set"].items()]
         lines.append(f"    remove {', '.join(upstream['remove'])}")
     return "\n".join(lines) + "\n"
-
-
-def printable(text: str) -> str:
-    """Keep a terminal safe from what a URL or claim may hold."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)
