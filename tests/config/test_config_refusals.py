@@ -248,6 +248,8 @@ OPERATIONS = [
     refuse("operation", "methods: ['*']", "13: apis[0].operations[0].methods[0]: must be a method such as GET; leave out methods for any method", name="method-star"),
     refuse("operation", "methods: [ANY]", "13: apis[0].operations[0].methods[0]: must be a method such as GET; leave out methods for any method", name="method-any"),
     refuse("operation", "methods: ['GE T']", "13: apis[0].operations[0].methods[0]: must be a method such as GET", name="method-space"),
+    refuse("operation", "methods: [GET, GET, get]", "13: apis[0].operations[0].methods: must not name anything twice (items 0 and 1)", "13: apis[0].operations[0].methods[2]: must be upper case: methods are case-sensitive", name="method-twice-beside-a-faulty-one"),
+    refuse("operation", "methods: [5, 5]", "13: apis[0].operations[0].methods[0]: must be text: put it in quotes", "13: apis[0].operations[0].methods[1]: must be text: put it in quotes", name="methods-faulty"),
     refuse("operation", "methods: [GET, GET]", "13: apis[0].operations[0].methods: must not name anything twice (items 0 and 1)", name="method-twice"),
     refuse("operation", "public: true\nrequire: {max_age: 5m}", "14: apis[0].operations[0].require: must not stand beside public: true, which looks at no token", name="public-with-require"),
     refuse("operation", "requires: {max_age: 5m}", "13: apis[0].operations[0].requires: is not a known key; did you mean require?", name="unknown-key"),
@@ -261,6 +263,7 @@ OPERATIONS = [
     refuse("require", "acr_values: [two factors]", f"18: apis[0].operations[1].require.acr_values[0]: {CHALLENGE}", name="acr-space"),
     refuse("require", "acr_values: [2]", "18: apis[0].operations[1].require.acr_values[0]: must be text: put it in quotes", name="acr-number"),
     refuse("require", "min_acr: mfa\nacr_values: [mfa]", "18: apis[0].operations[1].require.min_acr: must not stand beside acr_values: one of them says it all", name="min-acr-and-acr-values"),
+    refuse("require", "min_acr: MFA\nacr_values: [mfa]", "18: apis[0].operations[1].require.min_acr: is not one of assurance_levels", "18: apis[0].operations[1].require.min_acr: must not stand beside acr_values: one of them says it all", name="min-acr-unknown-and-acr-values"),
     refuse("require", "min_acr: MFA", "18: apis[0].operations[1].require.min_acr: is not one of assurance_levels", name="min-acr-unknown"),
     pytest.param(
         with_line("require", "min_acr: mfa").replace("assurance_levels: [pwd, mfa, phr]\n", ""),
@@ -327,6 +330,17 @@ apis:
         f"bridge.yaml:13: {operation}[3]: must be a mapping of keys to values",
         "bridge.yaml:14: apis[1]: has the same base path, both for any host, as apis[0] (line 8)",
         "bridge.yaml:15: apis[1].name: is set twice (first on line 14)",
+    ]
+
+
+def test_a_merge_key_and_a_tag_hide_no_other_problem(tmp_path: Path) -> None:
+    text = "workers: !!int 0\nlog: {<<: {level: info}}\nissuers: []\n"
+    assert problems_of(tmp_path, text) == [
+        "bridge.yaml:1: apis: is missing",
+        'bridge.yaml:1: workers: has a tag that is not supported: "!!int"',
+        "bridge.yaml:1: workers: must be a whole number from 1 to 256",
+        'bridge.yaml:2: log."<<": merge keys are not supported: repeat the keys',
+        f"bridge.yaml:3: issuers: {EMPTY}",
     ]
 
 
