@@ -13,7 +13,6 @@ SCOPE_TOKEN_PATTERN = r"[!#-\[\]-~]+"
 METHOD_PATTERN = r"[!#$%&'+.^_`|~0-9A-Z-]{1,32}"  # token (RFC 9110 §5.6.2) without lower case, *
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 DURATION_PATTERN = r"[0-9]{1,9}[smh]"
-VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9a-z-]+")
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
