@@ -25,6 +25,8 @@ from bridge.tokens.settings import ClaimNames, IntrospectionSettings, IssuerSett
 
 Step = dict[str, Any]
 
+_ASSUMED = "claims are taken as verified: signature and header were not checked"
+
 _SHOWN_CLAIMS = frozenset(
     [
         "iss",
@@ -54,7 +56,7 @@ def explain(
     token: str | None = None,
     assumed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Tell how a decision came about, as a JSON document (spec §2).
+    """Tell how a decision came about, as a JSON document.
 
     Args:
         checked: What the checker found.
@@ -100,6 +102,8 @@ def _steps(
     token: str | None,
     assumed: dict[str, Any] | None,
 ) -> Iterator[Step]:
+    if assumed is not None:
+        yield {"step": "assumption", "outcome": "made", "assumed": _ASSUMED}
     decision = checked.decision
     malformed = decision.row is Row.MALFORMED_REQUEST
     step: Step = {
@@ -295,7 +299,7 @@ def _verification_step(
             asked = finding.introspected
             step["passed_checks"] = [each for each in checks if asked or each != INTROSPECTION]
     if assumed is not None:
-        step["assumed"] = "claims are taken as verified: signature and header were not checked"
+        step["assumed"] = _ASSUMED
         step["passed_checks"] = [
             check
             for check in step.get("passed_checks", ())
