@@ -150,6 +150,14 @@ PASSING = [
     pytest.param(
         {
             "request": {"method": "POST", "url": f"https://{HOST}/strict/transfers"},
+            "token": {"scope": "payments:write"},
+            "expect": {"status": 401, "error": STEP_UP},
+        },
+        id="strict-issuer-fills-in-a-user",
+    ),
+    pytest.param(
+        {
+            "request": {"method": "POST", "url": f"https://{HOST}/strict/transfers"},
             "token": {**WEAK, "sub": "a", "client_id": "b", "iat": NOW - 30, "jti": "c"},
             "expect": {"error": STEP_UP},
         },
