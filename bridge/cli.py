@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import io
 import json
 import sys
 import time
@@ -14,7 +15,8 @@ from typing import Any, NoReturn
 import bridge
 from bridge.config.load import load_config
 from bridge.config.settings import Config
-from bridge.errors import BridgeError, ConfigError
+from bridge.config.values import duration
+from bridge.errors import BridgeError, ConfigError, printable
 from bridge.service.output import flush_or_discard, open_closed_streams
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
@@ -25,13 +27,14 @@ _INTERRUPTED = 130  # as a shell tells of SIGINT
 
 _PORTS = 65536
 _MAX_TIMEOUT_SECONDS = 86400
+_MAX_TOKEN_BYTES = 1 << 20  # of a file with a token or claims; no header is near as long
 
 
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one line."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(UNUSABLE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+        self.exit(UNUSABLE, f"{printable(f'{self.prog}: {message}')} (see {self.prog} --help)\n")
 
 
 class _UsageError(BridgeError):
@@ -41,16 +44,18 @@ class _UsageError(BridgeError):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and give its exit code."""
     open_closed_streams()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a name that the locale cannot write
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
         sys.stdout.flush()
     except ConfigError as error:
-        for problem in error.problems:
-            print(problem.render(error.file), file=sys.stderr)
+        _print_problems(error)
         return UNUSABLE
     except _UsageError as error:
-        print(f"stepup-bridge: {error}", file=sys.stderr)
+        print(printable(f"stepup-bridge: {error}"), file=sys.stderr)
         return UNUSABLE
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -60,6 +65,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"stepup-bridge: {error.strerror}", file=sys.stderr)
         return FAILED
     return code
+
+
+def _print_problems(error: ConfigError) -> None:
+    for problem in error.problems:
+        print(printable(problem.render(error.file)), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -80,7 +90,11 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--method", metavar="M", required=True, help="the request's method")
     explain.add_argument("--url", metavar="URL", required=True, help="absolute; taken as written")
     explain.add_argument(
-        "--header", metavar="'N: V'", action="append", default=[], help="a header; repeatable"
+        "--header",
+        metavar="'N: V'",
+        action="append",
+        default=[],
+        help="a header; repeatable; Host takes the place of the URL's",
     )
     explain.add_argument("--token", metavar="FILE|-", help="a file with the access token, or stdin")
     explain.add_argument(
@@ -278,20 +292,31 @@ def _read_claims(options: argparse.Namespace) -> dict[str, Any]:
         raise _UsageError("--assume-verified needs a JSON file of claims")
     try:
         claims = json_strict.loads(_read(source, "the claims").encode())
-    except ValueError:
-        claims = None
+    except ValueError as error:
+        why = "lone surrogate" if isinstance(error, UnicodeError) else error
+        raise _UsageError(f"{source}: the claims must be one JSON object: {why}") from None
     if not isinstance(claims, dict):
         raise _UsageError(f"{source}: the claims must be one JSON object")
+    if "auth_age" in claims:
+        try:
+            claims["auth_age"] = duration(claims["auth_age"])
+        except ValueError as error:
+            raise _UsageError(f"{source}: auth_age: {error}") from None
     return claims
 
 
 def _read(source: str, what: str) -> str:
     try:
         if source != "-":
-            return Path(source).read_text("utf-8")
-        if sys.stdin is None:
+            with Path(source).open("rb") as file:
+                content = file.read(_MAX_TOKEN_BYTES + 1)
+        elif sys.stdin is None:
             raise _UsageError(f"{source}: {what} cannot be read: stdin is closed")
-        return sys.stdin.buffer.read().decode("utf-8")  # whatever the locale's encoding
+        else:
+            content = sys.stdin.buffer.read(_MAX_TOKEN_BYTES + 1)
+        if len(content) > _MAX_TOKEN_BYTES:
+            raise _UsageError(f"{source}: {what} cannot be read: larger than 1 MiB")
+        return content.decode("utf-8-sig")  # whatever the locale's encoding
     except OSError as error:
         raise _UsageError(f"{source}: {what} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
@@ -299,17 +324,26 @@ def _read(source: str, what: str) -> str:
 
 
 def _test(options: argparse.Namespace) -> int:
-    from bridge.rehearsal.cases import read_cases, run_case  # noqa: PLC0415
-    from bridge.rehearsal.explain import printable  # noqa: PLC0415
+    from bridge.rehearsal.cases import read_cases, run_cases  # noqa: PLC0415
 
     config = load_config(options.config)
-    cases = [(file, case) for file in options.cases for case in read_cases(file)]
-    now = int(time.time())
+    files, cases, usable = [], [], True
+    for file in options.cases:
+        try:
+            read = read_cases(file)
+        except ConfigError as error:
+            _print_problems(error)
+            usable = False
+        else:
+            cases += read
+            files += [file] * len(read)
+    if not usable:
+        return UNUSABLE
     failed = 0
-    for file, case in cases:
-        result = asyncio.run(run_case(config, case, now))
+    results = asyncio.run(run_cases(config, cases, int(time.time())))
+    for file, result in zip(files, results, strict=True):
         failed += bool(result.differences)
-        print(f"{result.outcome}  {file}: {printable(result.name)}")
+        print(printable(f"{result.outcome}  {file}: {result.name}"))
         for member, wanted, came in result.differences:
             print(f"    - {member}: {printable(wanted)}")
             print(f"    + {member}: {came}")

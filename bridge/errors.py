@@ -118,3 +118,8 @@ class IssuerError(BridgeError):
         self.issuer = issuer
         self.reason = reason
         self.retry_after_seconds = max(1, retry_after_seconds)
+
+
+def printable(text: str) -> str:
+    """Write on one line, which cannot command a terminal, what others named."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -1,9 +1,10 @@
-"""The command line: exit codes, one line per error, never a traceback (spec §2)."""
+"""The command line: exit codes, one line per error, never a traceback."""
 
 from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -169,28 +170,67 @@ def test_token_or_claims_that_cannot_be_read(
 
 
 @pytest.mark.parametrize(
-    "claims",
+    ("claims", "why"),
     [
-        pytest.param("", id="empty"),
-        pytest.param("nonsense", id="no-json"),
-        pytest.param("[]", id="list"),
-        pytest.param('"x"', id="string"),
-        pytest.param('{"auth_time": NaN}', id="nan"),
-        pytest.param('{"auth_time": 1e999}', id="infinite"),
-        pytest.param('{"a": 1, "a": 2}', id="duplicate"),
-        pytest.param('{"sub": "\\ud800"}', id="lone-surrogate"),
-        pytest.param("[" * 100_000, id="deep"),
-        pytest.param('{"n": ' + "9" * 5000 + "}", id="huge-number"),
+        pytest.param("", "Expecting value: line 1 column 1 (char 0)", id="empty"),
+        pytest.param("nonsense", "Expecting value: line 1 column 1 (char 0)", id="no-json"),
+        pytest.param("[]", None, id="list"),
+        pytest.param('"x"', None, id="string"),
+        pytest.param('{"auth_time": NaN}', "NaN is not JSON", id="nan"),
+        pytest.param('{"auth_time": 1e999}', "number too large", id="infinite"),
+        pytest.param('{"a": 1, "a": 2}', "duplicate member", id="duplicate"),
+        pytest.param('{"sub": "\\ud800"}', "lone surrogate", id="lone-surrogate"),
+        pytest.param("[" * 100_000, "nested too deeply", id="deep"),
+        pytest.param('{"n": ' + "9" * 5000 + "}", "number too large", id="huge-number"),
     ],
 )
 def test_claims_must_be_one_json_object(
-    cli: Cli, config: Path, tmp_path: Path, claims: str
+    cli: Cli, config: Path, tmp_path: Path, claims: str, why: str | None
 ) -> None:
     file = tmp_path / "claims.json"
     file.write_text(claims)
     done = cli(*explain_of(config, "--assume-verified", file))
     assert done.code == UNUSABLE
-    assert done.error() == f"stepup-bridge: {file}: the claims must be one JSON object"
+    reason = "" if why is None else f": {why}"
+    assert done.error() == f"stepup-bridge: {file}: the claims must be one JSON object{reason}"
+
+
+@pytest.mark.parametrize("age", ['"30"', "-1", "1.5", "true", "null", '"1d"', "[1]"])
+def test_auth_age_of_claims_must_be_a_duration(
+    cli: Cli, config: Path, tmp_path: Path, age: str
+) -> None:
+    file = tmp_path / "claims.json"
+    file.write_text(f'{{"auth_age": {age}}}')
+    done = cli(*explain_of(config, "--assume-verified", file))
+    assert done.code == UNUSABLE
+    assert done.error() == (
+        f"stepup-bridge: {file}: auth_age: "
+        "must be a whole number of seconds or a duration such as 5m"
+    )
+
+
+def test_claims_may_start_with_a_byte_order_mark_and_say_auth_age_as_a_duration(
+    cli: Cli, config: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "claims.json"
+    file.write_bytes(b'\xef\xbb\xbf{"auth_age": "5m"}')
+    done = cli(*explain_of(config, "--assume-verified", file, "--now", "1000", "--json"))
+    assert (done.code, done.stderr) == (ALLOWED, "")
+    assert json.loads(done.stdout)["upstream"]["set"]["x-stepup-auth-time"] == "700"
+
+
+@pytest.mark.parametrize("option", ["--token", "--assume-verified"])
+def test_token_and_claims_are_read_as_far_as_1_mib(cli: Cli, config: Path, option: str) -> None:
+    done = cli(*explain_of(config, option, "/dev/zero"))
+    assert done.code == UNUSABLE
+    assert done.error().endswith(" cannot be read: larger than 1 MiB")
+
+
+def test_host_header_takes_the_place_of_the_urls(cli: Cli, config: Path) -> None:
+    done = cli(*explain_of(config, "--header", "Host: other.test", "--json"))
+    document = json.loads(done.stdout)
+    assert (document["api"], document["status"]) == (None, 403)
+    assert document["steps"][0]["host"] == "other.test"
 
 
 def test_assume_verified_without_a_file_is_wrong_usage(cli: Cli, config: Path) -> None:
@@ -240,6 +280,18 @@ def test_file_that_cannot_be_used_is_one_line(
     done = cli(*arguments[command])
     assert done.code == UNUSABLE
     assert re.match(rf"{re.escape(str(file))}(:\d+)?: ", done.error())
+
+
+def test_file_whose_name_has_a_line_break_is_one_line(cli: Cli, tmp_path: Path) -> None:
+    for arguments in (
+        ["check-config", tmp_path / "a\nb"],
+        ["test", "--config", EXAMPLE, tmp_path / "a\nb"],
+        explain_of(EXAMPLE, "--token", tmp_path / "a\nb"),
+        ["schema", "a\nb"],
+    ):
+        done = cli(*arguments)
+        assert done.code == UNUSABLE
+        assert r"a\x0ab" in done.error()
 
 
 def test_every_problem_of_a_configuration_is_a_line_with_its_place(
@@ -386,6 +438,26 @@ def test_full_disk_is_one_line_and_status_1(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (FAILED, b"stepup-bridge: No space left on device\n")
 
 
+def test_name_that_the_locale_cannot_write_is_escaped(config: Path, tmp_path: Path) -> None:
+    good, missing = tmp_path / "cases.yaml", tmp_path / "ü.yaml"
+    good.write_text(json.dumps([{**CASE, "name": "Überweisung"}]))
+    for file, code, stdout, stderr in (
+        (good, ALLOWED, b"\\xdcberweisung\n1 passed", b""),
+        (missing, UNUSABLE, b"", b"\\xfc.yaml: cannot be read"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-m", "bridge", "test", "--config", config, file],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == code
+        assert stdout in done.stdout
+        assert stderr in done.stderr
+        assert b"Traceback" not in done.stderr
+
+
 def test_closed_stdout_is_no_traceback() -> None:
     command = ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-m", "bridge"]
     command += ["check-config", str(EXAMPLE)]
@@ -473,6 +545,15 @@ def test_one_unusable_file_of_cases_runs_none(cli: Cli, config: Path, tmp_path: 
     assert done.error() == (
         f"{tmp_path / 'missing.yaml'}: cannot be read: No such file or directory"
     )
+
+
+def test_every_unusable_file_of_cases_is_named(cli: Cli, config: Path, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.yaml", "other.yaml")]
+    done = cli("test", "--config", config, *files)
+    assert (done.code, done.stdout) == (UNUSABLE, "")
+    assert done.stderr.splitlines() == [
+        f"{file}: cannot be read: No such file or directory" for file in files
+    ]
 
 
 def test_case_name_cannot_talk_to_the_terminal(cli: Cli, config: Path, tmp_path: Path) -> None:

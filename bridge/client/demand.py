@@ -16,6 +16,9 @@ INVALID_TOKEN = "invalid_token"
 STATUSES = frozenset({401, 403})
 """Where a challenge asks for something: 403 for `insufficient_scope` (RFC 6750 §3.1)."""
 
+# Microsoft Entra's word for it; the bridge says it beside RFC 9470's parameters.
+_INSUFFICIENT_CLAIMS = "insufficient_claims"
+
 _MAX_SHOWN = 300
 
 # What another token, or another proof, can help against; None: the request had no token.
@@ -121,9 +124,12 @@ def demand_of(challenge: Challenge) -> Demand:
         max_age = challenge.max_age
     except ChallengeSyntaxError as error:
         raise ChallengeError(f"the API's {scheme} challenge: {error.reason}") from None
+    code = challenge.error
+    if code == _INSUFFICIENT_CLAIMS and (challenge.acr_values or max_age is not None):
+        code = INSUFFICIENT_USER_AUTHENTICATION
     demand = Demand(
         scheme=scheme,
-        error=challenge.error,
+        error=code,
         acr_values=challenge.acr_values,
         max_age=max_age,
         scopes=challenge.scope,

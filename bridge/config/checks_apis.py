@@ -124,7 +124,7 @@ def _check_require(operation: Place, levels: list[str] | None) -> Iterator[Probl
         return
     if require.has("acr_values"):
         yield min_acr.problem("must not stand beside acr_values: one of them says it all")
-    elif levels is not None and min_acr.text:
+    if levels is not None and min_acr.text:
         if not levels:
             yield min_acr.problem("needs assurance_levels, which this file does not have")
         elif min_acr.text not in levels:

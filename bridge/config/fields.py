@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
+from pydantic_core import InitErrorDetails
 
 from bridge.config import addresses, values
 from bridge.tokens.settings import ALGORITHMS
 
-T = TypeVar("T")
 ClaimAsWritten = str | list[str | list[str]]
 
 MAX_MAX_AGE = 10 * 365 * 86400
@@ -19,19 +28,34 @@ def _text_schema(pattern: str, **more: Any) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", **more})
 
 
-def _unique(items: list[T]) -> list[T]:
-    first: dict[T, int] = {}
-    for index, item in enumerate(items):
-        if item in first:
-            raise ValueError(f"must not name anything twice (items {first[item]} and {index})")
-        first[item] = index
+def _unique(value: Any, read: ValidatorFunctionWrapHandler) -> Any:
+    """Read a list and find what is in it twice, also where one of its items cannot be read."""
+    try:
+        items = read(value)
+    except ValidationError as error:
+        twice = _twice(value) if isinstance(value, list) else None
+        if twice is None:
+            raise
+        faults = cast(list[InitErrorDetails], error.errors(include_url=False))
+        found = InitErrorDetails(type="value_error", input=value, ctx={"error": twice})
+        raise ValidationError.from_exception_data(error.title, [*faults, found]) from None
+    if (twice := _twice(items)) is not None:
+        raise twice
     return items
+
+
+def _twice(items: list[Any]) -> ValueError | None:
+    first: dict[str, int] = {}
+    for index, item in enumerate(items):
+        if isinstance(item, str) and first.setdefault(item, index) != index:
+            return ValueError(f"must not name anything twice (items {first[item]} and {index})")
+    return None
 
 
 # A list that, where it is given, says something: `[]` could mean "none" or "any".
 UNIQUE_LIST = (
     Field(min_length=1, json_schema_extra={"uniqueItems": True}),
-    AfterValidator(_unique),
+    WrapValidator(_unique),
 )
 """Use with `Annotated[list[…], *UNIQUE_LIST]`."""
 

@@ -35,7 +35,8 @@ def schema_problems(
 def empty_values(place: Place) -> Iterator[Problem]:
     """Find keys and items without a value: what stood below was commented out, most often."""
     if place.node.value is None:
-        yield place.problem("must have a value; leave it out for the default")
+        must = "must have a value; leave it out for the default"
+        yield place.problem(must if place.path else "is empty")
     for inner in (*(value for _, value in place.entries()), *place.elements()):
         yield from empty_values(inner)
 
@@ -74,8 +75,6 @@ def _message(details: ErrorDetails, place: Place, top: type[Section]) -> str:
 def _unknown_key(loc: Sequence[str | int], top: type[Section]) -> str:
     key = str(loc[-1])
     section = _section_at(loc[:-1], top)
-    if key in section.not_yet:
-        return "is not yet supported"
     near = get_close_matches(key.lower().replace("-", "_"), section.model_fields, n=1)
     if near:
         return f"is not a known key; did you mean {near[0]}?"

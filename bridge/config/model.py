@@ -5,7 +5,7 @@ Descriptions state unit and default; they become the JSON Schema. Cross-checks a
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,9 +26,6 @@ class Section(BaseModel):
     """A mapping of the file. Unknown keys are errors, and no value is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-    not_yet: ClassVar[frozenset[str]] = frozenset()
-    """Keys that the contract names and this release does not know."""
 
 
 class ListenSection(Section):
@@ -433,8 +430,6 @@ class LogSection(Section):
 
 class FileSection(Section):
     """The configuration of stepup-bridge."""
-
-    not_yet = frozenset(("external_origin",))
 
     version: f.Version = Field(default=1, description="Version of this format. Default 1.")
     listen: ListenSection = Field(default=ListenSection(), description="Where the bridge listens.")

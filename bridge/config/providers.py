@@ -1,6 +1,6 @@
 """What well-known authorization servers do differently: defaults of an issuer's settings.
 
-Sources: docs/standards.md, "Authorization servers".
+The reasons are in docs/configuration.md, `issuers[].provider`; docs/issuers.md says what was seen.
 """
 
 from __future__ import annotations

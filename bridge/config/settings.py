@@ -88,7 +88,6 @@ class Config:
         doors: Names of the endpoints that believe forwarded headers and are open.
         drain_timeout: Seconds that requests in hand are given after SIGTERM.
         unavailable_status: Status when the issuer is at fault; 503 or a 4xx.
-        assurance_levels: acr values, weakest first; empty: none.
         upstream_headers: Lower-case header name and claim, in configured order.
         trust_xfcc: Envoy itself writes the end of `x-forwarded-client-cert`.
     """
@@ -103,7 +102,6 @@ class Config:
     workers: int = 1
     drain_timeout: int = 10
     unavailable_status: int = 503
-    assurance_levels: tuple[str, ...] = ()
     upstream_headers: tuple[tuple[str, str], ...] = DEFAULT_UPSTREAM_HEADERS
     dpop: DpopSettings = DEFAULT_DPOP
     trust_xfcc: bool = False

@@ -58,7 +58,6 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
         workers=section.workers,
         drain_timeout=section.drain_timeout,
         unavailable_status=section.unavailable_status,
-        assurance_levels=levels,
         upstream_headers=tuple(section.upstream_headers.items()),
         dpop=dpop,
         trust_xfcc=section.client_certificate == "x-forwarded-client-cert",

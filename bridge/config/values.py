@@ -13,7 +13,6 @@ SCOPE_TOKEN_PATTERN = r"[!#-\[\]-~]+"
 METHOD_PATTERN = r"[!#$%&'+.^_`|~0-9A-Z-]{1,32}"  # token (RFC 9110 §5.6.2) without lower case, *
 VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 DURATION_PATTERN = r"[0-9]{1,9}[smh]"
-VARIABLE_PATTERN = r"[A-Za-z_][A-Za-z0-9_]{0,127}"
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^`|~0-9a-z-]+")
 
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -27,6 +26,14 @@ _HOP_BY_HOP = frozenset(
     )
 )  # fmt: skip
 _NEVER_IDENTITY = frozenset(("authorization", "cookie", "expect", "host"))
+# What stands in the bridge's answers, where a gateway would read the one for the other.
+_OF_ANSWERS = frozenset(
+    (
+        "access-control-expose-headers", "cache-control", "date", "dpop-nonce", "retry-after",
+        "server", "set-cookie", "www-authenticate", "x-stepup-body", "x-stepup-status",
+        "x-stepup-would-deny",
+    )
+)  # fmt: skip
 
 
 def duration(value: object) -> int:
@@ -118,8 +125,8 @@ def header_name(text: str) -> str:
         raise ValueError("must not be a hop-by-hop header")
     if given in _NEVER_IDENTITY or given.startswith("content-"):
         raise ValueError("must not be a header that the request itself depends on")
-    if given.startswith("x-envoy-") or given == "x-stepup-would-deny":
-        raise ValueError("must not be a header that the bridge or Envoy uses for itself")
+    if given in _OF_ANSWERS or given.startswith(("x-envoy-", "x-accel-")):
+        raise ValueError("must not be a header that the bridge or a gateway uses for itself")
     return given
 
 

@@ -6,7 +6,7 @@ Built from PyYAML's events, without recursion; nesting and the expansion of alia
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -50,8 +50,8 @@ def read_yaml(text: str, loader: Any = DEFAULT_LOADER) -> tuple[Node, list[Probl
         loader: The class whose parser gives the events: libyaml's where PyYAML has it.
 
     Returns:
-        The tree, and the problems that do not keep the rest from being checked (a key set twice:
-        its first value counts).
+        The tree, and the problems that do not keep the rest from being checked: a key set twice
+        (its first value counts), a merge key (it is left out), a tag (it means nothing).
 
     Raises:
         UnreadableYamlError: No document, several, not YAML, or beyond the bounds.
@@ -91,7 +91,7 @@ class _Open:
     anchor: str | None
     key: str | None = None  # the mapping's key that waits for its value
     key_line: int = 0
-    skip: bool = False  # its value is dropped, the key was set before
+    skip: bool = False  # its value is dropped: the key was set before, or merges
 
 
 @dataclass(slots=True)
@@ -128,11 +128,11 @@ class _Builder:
         self._place(node)
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> Scalar:
-        if event.implicit[0] and event.tag is None:
-            return resolve(event.value)
-        if event.tag is not None and event.tag not in ("!", _YAML_TAG + "str"):
+        if event.tag in ("!", _YAML_TAG + "str") or not (event.tag or event.implicit[0]):
+            return str(event.value)
+        if event.tag is not None:
             self._refuse_tag(event.tag, line)
-        return str(event.value)
+        return resolve(event.value)
 
     def _start(self, event: yaml.MappingStartEvent | yaml.SequenceStartEvent, line: int) -> None:
         if len(self._open) == MAX_DEPTH:
@@ -140,7 +140,8 @@ class _Builder:
         if self._awaits_key():
             raise UnreadableYamlError(line, "has a key that is no plain text", self._here())
         mapping = isinstance(event, yaml.MappingStartEvent)
-        if event.tag not in (None, "!", _YAML_TAG + ("map" if mapping else "seq")):
+        usual = ("!", _YAML_TAG + ("map" if mapping else "seq"))
+        if event.tag is not None and event.tag not in usual:
             self._refuse_tag(event.tag, line)
         if event.anchor is not None:
             self._anchors[event.anchor] = None  # an alias within itself finds this
@@ -161,20 +162,18 @@ class _Builder:
         node = self._anchors[event.anchor]
         if node is None:
             raise UnreadableYamlError(line, f"has an alias *{name} within itself", self._here())
-        self._place(node)
+        self._place(replace(node, line=line))  # what is wrong with it is told where it is used
 
     def _take_key(self, key: str, line: int, *, plain: bool) -> None:
         top = self._open[-1]
         top.key, top.key_line = key, line
-        if key == "<<" and plain:
-            raise UnreadableYamlError(
-                line, "merge keys are not supported: repeat the keys", self._here()
-            )
         first = top.node.key_lines.get(key)
-        top.skip = first is not None
-        if first is not None:
-            message = f"is set twice (first on line {first})"
-            self.problems.append(Problem(line, self._here(), message))
+        is_merge = key == "<<" and plain
+        top.skip = is_merge or first is not None
+        if is_merge:
+            self._note(line, "merge keys are not supported: repeat the keys")
+        elif first is not None:
+            self._note(line, f"is set twice (first on line {first})")
 
     def _place(self, node: Node) -> None:
         """Put a finished value where it belongs."""
@@ -212,6 +211,9 @@ class _Builder:
                 parts.append(each.key)
         return render_path(parts)
 
-    def _refuse_tag(self, tag: str | None, line: int) -> None:
-        shown = quote_key((tag or "").replace(_YAML_TAG, "!!"))
-        raise UnreadableYamlError(line, f"has a tag that is not supported: {shown}", self._here())
+    def _refuse_tag(self, tag: str, line: int) -> None:
+        shown = quote_key(tag.replace(_YAML_TAG, "!!"))
+        self._note(line, f"has a tag that is not supported: {shown}")
+
+    def _note(self, line: int, message: str) -> None:
+        self.problems.append(Problem(line, self._here(), message))

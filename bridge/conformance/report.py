@@ -8,6 +8,7 @@ from typing import Any
 from bridge.conformance.exchange import Exchange
 from bridge.conformance.requirement import Level, Outcome, Verdict
 from bridge.conformance.run import Result
+from bridge.errors import printable
 
 # Of a response; others may hold what is nobody's business.
 _SHOWN = frozenset(
@@ -97,7 +98,7 @@ def render(found: dict[str, Any], *, verbose: bool = False) -> str:
         for level, by_outcome in found["summary"].items()
     )
     lines += ["", *counts, "* the level is the kit's own: see docs/conformance.md"]
-    return "".join(f"{_printable(line)}\n" for line in lines)
+    return "".join(f"{printable(line)}\n" for line in lines)
 
 
 def _shown(exchange: dict[str, Any], fault: str | None) -> Iterator[str]:
@@ -110,8 +111,3 @@ def _shown(exchange: dict[str, Any], fault: str | None) -> Iterator[str]:
         return
     yield f"      < {received['status']}"
     yield from (f"      < {name}: {value}" for name, value in received["headers"])
-
-
-def _printable(text: str) -> str:
-    """Keep a terminal safe from what the target sent."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

@@ -40,7 +40,7 @@ class Response:
 
 
 def denial_response(decision: Decision, *, head: bool, cross_origin: bool) -> Response:
-    """Write a denial as an HTTP response (spec §6).
+    """Write a denial as an HTTP response (docs/decisions.md).
 
     Args:
         decision: A denial.
@@ -60,7 +60,7 @@ def denial_response(decision: Decision, *, head: bool, cross_origin: bool) -> Re
 
 
 def upstream_headers(decision: Decision, nobody: UpstreamHeaders) -> UpstreamHeaders:
-    """Give what an allow does to the request on its way to the upstream (spec §7).
+    """Give what an allow does to the request on its way to the upstream: `upstream_headers`.
 
     Args:
         decision: An allow.

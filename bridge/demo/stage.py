@@ -167,7 +167,7 @@ class Stage:
         new.replace(self._bridge_file)
 
     async def _readiness(self) -> Any:
-        """Ask the bridge how it is (spec §9: `/readyz`)."""
+        """Ask the bridge how it is (docs/operations.md, `/readyz`)."""
         async with self._http.get(f"http://{HOST}:{self._admin_port}/readyz") as response:
             return await response.json()
 

@@ -1,4 +1,4 @@
-"""Envoy's ext_authz filter with an HTTP service and `path_prefix: /envoy` (spec §8).
+"""Envoy's ext_authz filter with an HTTP service and `path_prefix: /envoy` (docs/gateways.md).
 
 The request line after the prefix is the original one; allow is exactly 200; every other status but
 5xx is relayed to the client with headers and body.

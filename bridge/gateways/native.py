@@ -1,4 +1,4 @@
-"""`POST /v1/check`: the check as JSON, for the Kong plugin and anybody's own gateway (spec §8)."""
+"""`POST /v1/check`: the check as JSON, for the Kong plugin and anybody's own gateway."""
 
 from __future__ import annotations
 

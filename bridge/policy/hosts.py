@@ -1,4 +1,4 @@
-"""The request's host, in the one form that configuration and request share (spec §4)."""
+"""The request's host, in the one form that configuration and request share."""
 
 from __future__ import annotations
 

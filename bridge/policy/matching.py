@@ -251,7 +251,7 @@ class PolicyIndex:
         """Read the path by the API's rules and find its operation.
 
         Raises:
-            RequestError: The path is ambiguous (spec §4); without an API the strict rules apply.
+            RequestError: The path is ambiguous (row 1); without an API the strict rules apply.
         """
         if api is None:
             read_segments(path, STRICT_PATH_RULES)

@@ -1,4 +1,4 @@
-"""The raw request target, read once and only one way (spec §4).
+"""The raw request target, read once and only one way (docs/decisions.md, row 1).
 
 A path that the gateway, this bridge and the upstream could read differently is refused, not
 repaired: every published by-pass of this class of software began with a repair.

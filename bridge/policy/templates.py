@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bridge.policy.operations import STRICT_PATH_RULES, PathRules
 
-# The order of specificity within one segment, spec §4: literal, starred, {name}, **.
+# The order of specificity within one segment: literal, starred, {name}, **.
 _RANK_END = (4, 0)  # the template ends here: more specific than a `**` that matches nothing
 _RANK_LITERAL = (3, 0)
 _RANK_STARRED = 2  # then the number of literal characters

@@ -9,7 +9,7 @@ from bridge.config.settings import Config
 from bridge.errors import TokenError
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.operations import Api
-from bridge.tokens.access_token import AccessToken, access_token, is_number
+from bridge.tokens.access_token import AccessToken, access_token
 from bridge.tokens.confirmation import check_binding
 from bridge.tokens.credentials import Credentials
 from bridge.tokens.dpop import UsedProof
@@ -18,21 +18,24 @@ from bridge.tokens.jwt import check_audience, check_claims
 
 PLACEHOLDER_TOKEN = "assumed-verified"
 _LIFETIME_SECONDS = 300
+# Subject and client differ, else it would be a token that stands for no user (RFC 9068 §2.2).
+_OF_RFC_9068 = {"sub": "assumed-subject", "client_id": "assumed-client", "jti": "assumed-token"}
 
 
 class AssumedVerifier:
     """Takes given claims as those of the placeholder token; any other token is invalid.
 
-    Args:
+    Attributes:
         claims: As in a token; a missing `iss`, `aud` or `exp` is filled in: the API's first
-            issuer, its first audience, in five minutes. `auth_age` (seconds) stands for the
-            issuer's auth_time claim.
+            issuer, its first audience, in five minutes; where the issuer's tokens are strictly
+            RFC 9068's, what else that requires. `auth_age`, whole seconds, stands for the issuer's
+            auth_time claim. Others may take their place between two checks.
     """
 
     def __init__(self, config: Config, claims: Mapping[str, Any]) -> None:
         self._settings = {settings.issuer: settings for settings in config.issuers}
         self._identity = IdentityHeaders(config.upstream_headers)
-        self._claims = claims
+        self.claims = claims
 
     def find(
         self,
@@ -70,11 +73,13 @@ class AssumedVerifier:
         self, issuers: Sequence[str], audiences: tuple[str, ...] | None, now: int
     ) -> dict[str, Any]:
         """Give the claims with what was left out."""
-        claims = {"iss": issuers[0], "exp": now + _LIFETIME_SECONDS, **self._claims}
+        claims = {"iss": issuers[0], "exp": now + _LIFETIME_SECONDS, **self.claims}
         settings = self._settings.get(str(claims["iss"]), self._settings[issuers[0]])
         claims.setdefault("aud", (audiences or settings.audiences)[0])
-        auth_age = claims.pop("auth_age", None)
-        if is_number(auth_age):
+        if settings.token_type == "strict":
+            claims = {**_OF_RFC_9068, "iat": now, **claims}
+        if "auth_age" in claims:
+            auth_age = claims.pop("auth_age")
             claims = _with(claims, settings.claims.auth_time[0], now - auth_age)
         return claims
 

@@ -1,18 +1,19 @@
-"""`stepup-bridge test`: policy test cases (spec §10), what an API owner runs in CI."""
+"""`stepup-bridge test`: policy test cases, what an API owner runs in CI."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from bridge.config.load import read_text
 from bridge.config.messages import schema_problems
 from bridge.config.model import Section
 from bridge.config.settings import Config
+from bridge.config.values import duration
 from bridge.config.yaml_marks import UnreadableYamlError, read_yaml
 from bridge.decision.response import told
 from bridge.errors import ConfigError, Problem
@@ -29,6 +30,18 @@ class RequestSection(Section):
     method: str = "GET"
     url: str
     headers: dict[str, str] = Field(default_factory=dict)
+
+
+class TokenSection(Section):
+    """The claims of a case, as `AssumedVerifier` takes them; what is not named here is a claim."""
+
+    model_config = ConfigDict(extra="allow")
+
+    auth_age: Annotated[int, BeforeValidator(duration)] = 0
+
+    def claims(self) -> dict[str, Any]:
+        """Give what was written."""
+        return self.model_dump(exclude_unset=True)
 
 
 class ExpectSection(Section):
@@ -48,7 +61,7 @@ class CaseSection(Section):
 
     name: str
     request: RequestSection
-    token: dict[str, Any] | None = None
+    token: TokenSection | None = None
     expect: ExpectSection
 
 
@@ -101,19 +114,24 @@ def read_cases(file: str | Path) -> list[CaseSection]:
     return cases
 
 
-async def run_case(config: Config, case: CaseSection, now: int) -> Result:
-    """Decide a case as the service would, and compare.
+async def run_cases(config: Config, cases: Sequence[CaseSection], now: int) -> list[Result]:
+    """Decide each case as the service would, and compare.
 
     Args:
         now: The time to decide at, epoch seconds.
     """
-    headers = list(case.request.headers.items())
-    if case.token is not None:
-        headers.append(("authorization", f"Bearer {PLACEHOLDER_TOKEN}"))
-    request = ask(case.request.method, case.request.url, headers)
-    checker = Checker(config, AssumedVerifier(config, case.token or {}), AssumedBinding())
-    checked = await checker.check(request, now)
-    return Result(case.name, tuple(_differences(case.expect, checked)), checked.decision.reason)
+    verifier = AssumedVerifier(config, {})
+    checker = Checker(config, verifier, AssumedBinding())
+    results = []
+    for case in cases:
+        headers = list(case.request.headers.items())
+        verifier.claims = {} if case.token is None else case.token.claims()
+        if case.token is not None:
+            headers.append(("authorization", f"Bearer {PLACEHOLDER_TOKEN}"))
+        checked = await checker.check(ask(case.request.method, case.request.url, headers), now)
+        differences = tuple(_differences(case.expect, checked))
+        results.append(Result(case.name, differences, checked.decision.reason))
+    return results
 
 
 def _differences(expect: ExpectSection, checked: Checked) -> Iterator[tuple[str, str, str]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bridge.decision.decide import Finding, Row, find_unmet
 from bridge.decision.response import denial_response, upstream_headers
-from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError
+from bridge.errors import IssuerError, ReplayStoreError, RequestError, TokenError, printable
 from bridge.gateways.check_request import CheckRequest
 from bridge.policy.paths import split_target
 from bridge.policy.requirement import Requirement
@@ -24,6 +24,8 @@ from bridge.tokens.jwt import CHECKS, read_jwt
 from bridge.tokens.settings import ClaimNames, IntrospectionSettings, IssuerSettings
 
 Step = dict[str, Any]
+
+_ASSUMED = "claims are taken as verified: signature and header were not checked"
 
 _SHOWN_CLAIMS = frozenset(
     [
@@ -54,7 +56,7 @@ def explain(
     token: str | None = None,
     assumed: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Tell how a decision came about, as a JSON document (spec §2).
+    """Tell how a decision came about, as a JSON document.
 
     Args:
         checked: What the checker found.
@@ -100,6 +102,8 @@ def _steps(
     token: str | None,
     assumed: dict[str, Any] | None,
 ) -> Iterator[Step]:
+    if assumed is not None:
+        yield {"step": "assumption", "outcome": "made", "assumed": _ASSUMED}
     decision = checked.decision
     malformed = decision.row is Row.MALFORMED_REQUEST
     step: Step = {
@@ -295,7 +299,7 @@ def _verification_step(
             asked = finding.introspected
             step["passed_checks"] = [each for each in checks if asked or each != INTROSPECTION]
     if assumed is not None:
-        step["assumed"] = "claims are taken as verified: signature and header were not checked"
+        step["assumed"] = _ASSUMED
         step["passed_checks"] = [
             check
             for check in step.get("passed_checks", ())
@@ -390,8 +394,3 @@ def render(document: dict[str, Any]) -> str:
         lines += [f"    set {name}: {value}" for name, value in upstream["set"].items()]
         lines.append(f"    remove {', '.join(upstream['remove'])}")
     return "\n".join(lines) + "\n"
-
-
-def printable(text: str) -> str:
-    """Keep a terminal safe from what a URL or claim may hold."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in text)

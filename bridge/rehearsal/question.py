@@ -30,7 +30,7 @@ def ask(method: str, url: str, headers: Iterable[tuple[str, str]] = ()) -> Check
 
     Args:
         url: Absolute; nothing in it is decoded or normalised. An empty path is `/`.
-        headers: Names and values, `Authorization` among them.
+        headers: Names and values, `Authorization` among them; `Host` takes the place of the URL's.
 
     Raises:
         QuestionSyntaxError: No absolute http or https URL.
@@ -41,7 +41,9 @@ def ask(method: str, url: str, headers: Iterable[tuple[str, str]] = ()) -> Check
     target = match["target"]
     if not target.startswith("/"):
         target = "/" + target
-    return check_request("rehearsal", method, (match["host"],), target, _Headers(headers))
+    read = _Headers(headers)
+    hosts = read.getall("host", (match["host"],))
+    return check_request("rehearsal", method, hosts, target, read)
 
 
 def read_header(line: str) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""The admin listener: health, readiness, metrics, and a page for people (spec §9)."""
+"""The admin listener: health, readiness, metrics, and a page for people (docs/operations.md)."""
 
 from __future__ import annotations
 

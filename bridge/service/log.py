@@ -108,7 +108,7 @@ def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
 
 
 class CheckLog:
-    """The one line of each check (spec §9).
+    """The one line of each check (docs/operations.md, "Events").
 
     It is written at every request, so as JSON it is put together from parts that repeat.
 

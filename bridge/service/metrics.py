@@ -1,4 +1,4 @@
-"""A report as Prometheus text (spec §9)."""
+"""A report as Prometheus text (docs/operations.md, "Metrics")."""
 
 from __future__ import annotations
 

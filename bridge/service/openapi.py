@@ -1,4 +1,4 @@
-"""`GET /v1/openapi.json`: the native check, described for who builds a gateway (spec §8)."""
+"""`GET /v1/openapi.json`: the native check, described for who builds a gateway."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The identity headers that the upstream gets from a verified token, and nobody else can send.
 
-Spec §7: every configured name is set or removed on every allow.
+Every configured name is set or removed on every allow.
 """
 
 from __future__ import annotations

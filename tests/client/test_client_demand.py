@@ -62,6 +62,7 @@ def test_bad_challenges_say_what_is_wrong_and_where(lines: list[str], text: str)
         pytest.param(["Basic realm=x, Negotiate YWJj==, Digest nonce=a, qop=auth"], id="others"),
         pytest.param(['Bearer error="invalid_request"'], id="another-token-cannot-help"),
         pytest.param(['Bearer error="made_up"'], id="unknown-error"),
+        pytest.param(['Bearer error="insufficient_claims", claims="e30="'], id="entras-claims"),
     ],
 )
 def test_nothing_to_answer_is_none(lines: list[str]) -> None:
@@ -81,6 +82,11 @@ def test_nothing_to_answer_is_none(lines: list[str]) -> None:
             ["NTLM", 'bEaReR ErRoR="insufficient_scope", SCOPE=a, Basic realm="Bearer x=y"'],
             Demand("Bearer", "insufficient_scope", scopes=("a",)),
             id="among-other-schemes-in-any-case",
+        ),
+        pytest.param(
+            ['Bearer error="insufficient_claims", acr_values="c1", max_age="60", claims="e30="'],
+            Demand("Bearer", "insufficient_user_authentication", ("c1",), 60),
+            id="entras-error-beside-rfc-9470s-parameters",
         ),
         pytest.param(
             [STEP_UP + ', realm="a"', STEP_UP + ', realm="b"'],

@@ -8,6 +8,15 @@ from pathlib import Path
 import pytest
 from config_files import VALID, problems_of, replaced, with_line
 
+from bridge.config.values import header_name
+from bridge.decision.decide import decide_on_token
+from bridge.errors import IssuerError, ProofError
+from bridge.gateways import nginx
+from bridge.gateways.check_request import CheckRequest
+from bridge.policy.operations import Api
+from bridge.service.reply import in_bytes
+from bridge.tokens.identity import IdentityHeaders
+
 HTTPS = "must be https:// (http:// only to loopback, or with allow_insecure_http: true)"
 CHALLENGE = (
     "must be printable ASCII without space, quote or backslash"
@@ -124,8 +133,9 @@ HEADERS = [
     refuse("file", "upstream_headers: {content-length: sub}", "1: upstream_headers.content-length: must not be a header that the request itself depends on", name="content-length"),
     refuse("file", "upstream_headers: {Transfer-Encoding: sub}", "1: upstream_headers.Transfer-Encoding: must not be a hop-by-hop header", name="hop-by-hop"),
     refuse("file", "upstream_headers: {':path': sub}", '1: upstream_headers.":path": must not be a pseudo header', name="pseudo"),
-    refuse("file", "upstream_headers: {x-stepup-would-deny: sub}", "1: upstream_headers.x-stepup-would-deny: must not be a header that the bridge or Envoy uses for itself", name="would-deny"),
-    refuse("file", "upstream_headers: {x-envoy-auth-headers-to-remove: sub}", "1: upstream_headers.x-envoy-auth-headers-to-remove: must not be a header that the bridge or Envoy uses for itself", name="envoy"),
+    refuse("file", "upstream_headers: {x-stepup-would-deny: sub}", "1: upstream_headers.x-stepup-would-deny: must not be a header that the bridge or a gateway uses for itself", name="would-deny"),
+    refuse("file", "upstream_headers: {x-envoy-auth-headers-to-remove: sub}", "1: upstream_headers.x-envoy-auth-headers-to-remove: must not be a header that the bridge or a gateway uses for itself", name="envoy"),
+    *(refuse("file", f"upstream_headers: {{{name}: sub}}", f"1: upstream_headers.{name}: must not be a header that the bridge or a gateway uses for itself", name=name) for name in ("Date", "server", "set-cookie", "X-Accel-Redirect")),
     refuse("file", "upstream_headers: {x_user: sub}", "1: upstream_headers.x_user: must not contain _ (upstreams that read - and _ alike could be fooled)", name="underscore"),
     refuse("file", "upstream_headers: {'x user': sub}", '1: upstream_headers."x user": must be a header name such as x-user', name="space"),
     refuse("file", "upstream_headers: {x-user: sub, X-User: acr}", "1: upstream_headers.X-User: is the same header as on line 1", name="two-spellings"),
@@ -248,6 +258,8 @@ OPERATIONS = [
     refuse("operation", "methods: ['*']", "13: apis[0].operations[0].methods[0]: must be a method such as GET; leave out methods for any method", name="method-star"),
     refuse("operation", "methods: [ANY]", "13: apis[0].operations[0].methods[0]: must be a method such as GET; leave out methods for any method", name="method-any"),
     refuse("operation", "methods: ['GE T']", "13: apis[0].operations[0].methods[0]: must be a method such as GET", name="method-space"),
+    refuse("operation", "methods: [GET, GET, get]", "13: apis[0].operations[0].methods: must not name anything twice (items 0 and 1)", "13: apis[0].operations[0].methods[2]: must be upper case: methods are case-sensitive", name="method-twice-beside-a-faulty-one"),
+    refuse("operation", "methods: [5, 5]", "13: apis[0].operations[0].methods[0]: must be text: put it in quotes", "13: apis[0].operations[0].methods[1]: must be text: put it in quotes", name="methods-faulty"),
     refuse("operation", "methods: [GET, GET]", "13: apis[0].operations[0].methods: must not name anything twice (items 0 and 1)", name="method-twice"),
     refuse("operation", "public: true\nrequire: {max_age: 5m}", "14: apis[0].operations[0].require: must not stand beside public: true, which looks at no token", name="public-with-require"),
     refuse("operation", "requires: {max_age: 5m}", "13: apis[0].operations[0].requires: is not a known key; did you mean require?", name="unknown-key"),
@@ -261,6 +273,7 @@ OPERATIONS = [
     refuse("require", "acr_values: [two factors]", f"18: apis[0].operations[1].require.acr_values[0]: {CHALLENGE}", name="acr-space"),
     refuse("require", "acr_values: [2]", "18: apis[0].operations[1].require.acr_values[0]: must be text: put it in quotes", name="acr-number"),
     refuse("require", "min_acr: mfa\nacr_values: [mfa]", "18: apis[0].operations[1].require.min_acr: must not stand beside acr_values: one of them says it all", name="min-acr-and-acr-values"),
+    refuse("require", "min_acr: MFA\nacr_values: [mfa]", "18: apis[0].operations[1].require.min_acr: is not one of assurance_levels", "18: apis[0].operations[1].require.min_acr: must not stand beside acr_values: one of them says it all", name="min-acr-unknown-and-acr-values"),
     refuse("require", "min_acr: MFA", "18: apis[0].operations[1].require.min_acr: is not one of assurance_levels", name="min-acr-unknown"),
     pytest.param(
         with_line("require", "min_acr: mfa").replace("assurance_levels: [pwd, mfa, phr]\n", ""),
@@ -284,6 +297,21 @@ def test_what_is_refused_is_named_with_its_line_path_and_reason(
     tmp_path: Path, text: str, expected: list[str]
 ) -> None:
     assert problems_of(tmp_path, text) == [f"bridge.yaml:{problem}" for problem in expected]
+
+
+def test_no_header_of_the_bridges_own_answers_can_be_an_identity_header() -> None:
+    api = Api("a", (), (), realm="a", sender_constraint="dpop", dpop_algorithms=("ES256",))
+    request = CheckRequest("nginx", "GET", ("a",), "/", (), cross_origin=True)
+    own = {"set-cookie", "x-accel-redirect"}  # not ours, but obeyed
+    for fault in (IssuerError("a", "keys_unavailable"), ProofError("nonce", "nonce_missing", "n")):
+        decision = decide_on_token(api, None, fault, 0, scheme="dpop")
+        answer = nginx.reply(decision, request, IdentityHeaders(()).nobody)
+        head = in_bytes(answer).decode().partition("\r\n\r\n")[0]
+        own |= {line.partition(":")[0] for line in head.splitlines()[1:]}
+    assert own >= {"date", "server", "www-authenticate", "dpop-nonce", "retry-after"}
+    for name in own:
+        with pytest.raises(ValueError, match="must not be a header that the"):
+            header_name(name)
 
 
 def test_all_problems_are_reported_at_once_by_line_and_without_follow_ups(tmp_path: Path) -> None:
@@ -327,6 +355,17 @@ apis:
         f"bridge.yaml:13: {operation}[3]: must be a mapping of keys to values",
         "bridge.yaml:14: apis[1]: has the same base path, both for any host, as apis[0] (line 8)",
         "bridge.yaml:15: apis[1].name: is set twice (first on line 14)",
+    ]
+
+
+def test_a_merge_key_and_a_tag_hide_no_other_problem(tmp_path: Path) -> None:
+    text = "workers: !!int 0\nlog: {<<: {level: info}}\nissuers: []\n"
+    assert problems_of(tmp_path, text) == [
+        "bridge.yaml:1: apis: is missing",
+        'bridge.yaml:1: workers: has a tag that is not supported: "!!int"',
+        "bridge.yaml:1: workers: must be a whole number from 1 to 256",
+        'bridge.yaml:2: log."<<": merge keys are not supported: repeat the keys',
+        f"bridge.yaml:3: issuers: {EMPTY}",
     ]
 
 

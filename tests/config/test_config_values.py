@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,7 +56,6 @@ def test_what_is_left_out_has_the_defaults_of_the_plain_values(tmp_path: Path) -
             )
         ),
         issuers=(IssuerSettings(issuer, ("https://api.example.com",)),),
-        assurance_levels=("pwd", "mfa", "phr"),
     )
 
 
@@ -183,7 +183,6 @@ log: {level: debug, format: console}
         workers=4,
         drain_timeout=60,
         unavailable_status=403,
-        assurance_levels=("pwd", "mfa", "phr"),
         upstream_headers=(("x-user", "sub"), ("x-mail", "https://example.com/mail")),
         dpop=DpopSettings(
             algorithms=("ES512",),
@@ -201,39 +200,45 @@ log: {level: debug, format: console}
     )
 
 
+def _read(config: Config) -> Operation:
+    return config.policy.apis[0].operations[0]
+
+
 @pytest.mark.parametrize(
-    "text",
+    ("text", "found", "expected"),
     [
-        pytest.param(with_line("file", "listen: {authz: '127.0.0.1:0', admin: '127.0.0.1:0'}"), id="port-0-twice"),
-        pytest.param(with_line("file", "listen: {authz: '[::]:9191', admin: '127.0.0.1:9191'}"), id="one-port-in-two-families"),
-        pytest.param(with_line("file", f"listen: {{authz: 'unix:/{'a' * 106}'}}"), id="socket-path-of-107-bytes"),
-        pytest.param(with_line("file", "upstream_headers: {}"), id="no-identity-headers"),
-        pytest.param(with_line("file", "upstream_headers: {x.a: sub, y.a: sub}"), id="dots-in-header-names"),
-        pytest.param(with_line("file", "unavailable_status: 400"), id="status-400"),
-        pytest.param(with_line("file", "unavailable_status: 499"), id="status-499"),
-        pytest.param(with_line("file", "drain_timeout: 3600"), id="drain-timeout-limit"),
-        pytest.param(with_line("issuer", "leeway: 10m"), id="leeway-limit"),
-        pytest.param(with_line("issuer", "timeout: 1"), id="timeout-limit"),
-        pytest.param(replaced("https://login.example.com", "http://localhost:8080/realm"), id="http-to-localhost"),
-        pytest.param(replaced("https://login.example.com", "http://127.9.9.9"), id="http-to-127"),
-        pytest.param(replaced("https://login.example.com", "http://[::1]:80"), id="http-to-ipv6-loopback"),
-        pytest.param(replaced("https://login.example.com", "https://login.example.com/?a\n    jwks_file: k"), id="query-with-keys"),
-        pytest.param(with_line("api", "resource: http://127.0.0.1:8000/a"), id="http-resource-on-loopback"),
-        pytest.param(with_line("api", "base_path: /~a.b/c=1,2"), id="base-path-of-plain-characters"),
-        pytest.param(replaced("name: payments", f"name: {'a' * 64}"), id="name-of-64"),
-        pytest.param(with_line("operation", "methods: [M-SEARCH]"), id="method-with-dash"),
-        pytest.param(with_line("operation", "public: false\nrequire: {}"), id="not-public-with-empty-require"),
-        pytest.param(replaced("[/accounts]", "['/a/{id}', '/a/*.pdf', '/a/**', /a]"), id="paths-of-different-rank"),
-        pytest.param(replaced("[/accounts]", "[/transfers]\n        methods: [GET]"), id="listed-method-beside-any"),
-        pytest.param(replaced("[/accounts]", "['/a-*', '/b-*']"), id="starred-paths-that-exclude-each-other"),
-        pytest.param(with_line("require", "max_age: 87600h"), id="max-age-limit"),
-        pytest.param(with_line("require", "acr_values: ['!#[]~', '2']"), id="acr-of-odd-characters"),
-        pytest.param(VALID + "  - {name: other, base_path: /payments}\n", id="two-base-paths"),
-        pytest.param(VALID + "  - {name: other, hosts: [a.example]}\n", id="any-host-beside-one"),
+        pytest.param(with_line("file", "listen: {authz: '127.0.0.1:0', admin: '127.0.0.1:0'}"), lambda c: (c.listen_authz, c.listen_admin), (TcpAddress("127.0.0.1", 0), TcpAddress("127.0.0.1", 0)), id="port-0-twice"),
+        pytest.param(with_line("file", "listen: {authz: '[::]:9191', admin: '127.0.0.1:9191'}"), lambda c: (c.listen_authz, c.listen_admin), (TcpAddress("::", 9191), TcpAddress("127.0.0.1", 9191)), id="one-port-in-two-families"),
+        pytest.param(with_line("file", f"listen: {{authz: 'unix:/{'a' * 106}'}}"), lambda c: c.listen_authz, UnixAddress(Path(f"/{'a' * 106}")), id="socket-path-of-107-bytes"),
+        pytest.param(with_line("file", "upstream_headers: {}"), lambda c: c.upstream_headers, (), id="no-identity-headers"),
+        pytest.param(with_line("file", "upstream_headers: {x.a: sub, y.a: sub}"), lambda c: c.upstream_headers, (("x.a", "sub"), ("y.a", "sub")), id="dots-in-header-names"),
+        pytest.param(with_line("file", "unavailable_status: 400"), lambda c: c.unavailable_status, 400, id="status-400"),
+        pytest.param(with_line("file", "unavailable_status: 499"), lambda c: c.unavailable_status, 499, id="status-499"),
+        pytest.param(with_line("file", "drain_timeout: 3600"), lambda c: c.drain_timeout, 3600, id="drain-timeout-limit"),
+        pytest.param(with_line("issuer", "leeway: 10m"), lambda c: c.issuers[0].leeway, 600, id="leeway-limit"),
+        pytest.param(with_line("issuer", "timeout: 1"), lambda c: c.issuers[0].timeout, 1, id="timeout-limit"),
+        pytest.param(replaced("https://login.example.com", "http://localhost:8080/realm"), lambda c: c.issuers[0].issuer, "http://localhost:8080/realm", id="http-to-localhost"),
+        pytest.param(replaced("https://login.example.com", "http://127.9.9.9"), lambda c: c.issuers[0].issuer, "http://127.9.9.9", id="http-to-127"),
+        pytest.param(replaced("https://login.example.com", "http://[::1]:80"), lambda c: c.issuers[0].issuer, "http://[::1]:80", id="http-to-ipv6-loopback"),
+        pytest.param(replaced("https://login.example.com", "https://login.example.com/?a\n    jwks_file: k"), lambda c: c.issuers[0].issuer, "https://login.example.com/?a", id="query-with-keys"),
+        pytest.param(with_line("api", "resource: http://127.0.0.1:8000/a"), lambda c: c.policy.apis[0].resource, "http://127.0.0.1:8000/a", id="http-resource-on-loopback"),
+        pytest.param(with_line("api", "base_path: /~a.b/c=1,2"), lambda c: c.policy.apis[0].base_path, "/~a.b/c=1,2", id="base-path-of-plain-characters"),
+        pytest.param(replaced("name: payments", f"name: {'a' * 64}"), lambda c: c.policy.apis[0].name, "a" * 64, id="name-of-64"),
+        pytest.param(with_line("operation", "methods: [M-SEARCH]"), lambda c: _read(c).methods, ("M-SEARCH",), id="method-with-dash"),
+        pytest.param(with_line("operation", "public: false\nrequire: {}"), lambda c: (_read(c).public, _read(c).requirement), (False, Requirement()), id="not-public-with-empty-require"),
+        pytest.param(replaced("[/accounts]", "['/a/{id}', '/a/*.pdf', '/a/**', /a]"), lambda c: _read(c).paths, ("/a/{id}", "/a/*.pdf", "/a/**", "/a"), id="paths-of-different-rank"),
+        pytest.param(replaced("[/accounts]", "[/transfers]\n        methods: [GET]"), lambda c: [(each.methods, each.paths) for each in c.policy.apis[0].operations], [(("GET",), ("/transfers",)), ((), ("/transfers",))], id="listed-method-beside-any"),
+        pytest.param(replaced("[/accounts]", "['/a-*', '/b-*']"), lambda c: _read(c).paths, ("/a-*", "/b-*"), id="starred-paths-that-exclude-each-other"),
+        pytest.param(with_line("require", "max_age: 87600h"), lambda c: c.policy.apis[0].operations[1].requirement.max_age, 87600 * 3600, id="max-age-limit"),
+        pytest.param(with_line("require", "acr_values: ['!#[]~', '2']"), lambda c: c.policy.apis[0].operations[1].requirement.acr_values, ("!#[]~", "2"), id="acr-of-odd-characters"),
+        pytest.param(VALID + "  - {name: other, base_path: /payments}\n", lambda c: [each.base_path for each in c.policy.apis], ["/", "/payments"], id="two-base-paths"),
+        pytest.param(VALID + "  - {name: other, hosts: [a.example]}\n", lambda c: [each.hosts for each in c.policy.apis], [(), ("a.example",)], id="any-host-beside-one"),
     ],
 )  # fmt: skip
-def test_what_is_just_within_the_rules_is_accepted(tmp_path: Path, text: str) -> None:
-    load(tmp_path, text)
+def test_what_is_just_within_the_rules_is_loaded_as_it_is(
+    tmp_path: Path, text: str, found: Callable[[Config], object], expected: object
+) -> None:
+    assert found(load(tmp_path, text)) == expected
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,12 @@ GATEWAY_PARAMS = [pytest.param(name) for name in GATEWAYS] or [
 """The names of those that can run here; where none can, one that is skipped and says why."""
 
 
+def pytest_report_header() -> list[str]:
+    """Say which of them the tests do without, and why."""
+    reasons = {name: kind.missing() for name, kind in _ALL.items()}
+    return [f"{name}: {reason or 'runs here'}" for name, reason in reasons.items()]
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return make_certificates(tmp_path_factory.mktemp("certificates"))

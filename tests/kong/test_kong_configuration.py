@@ -9,7 +9,7 @@ import pytest
 
 from .certificates import Certificates
 from .conftest import GATEWAY_PARAMS, GATEWAYS
-from .gateways import ConfigurationRefusedError, RealKong, StandIn
+from .gateways import ConfigurationRefusedError
 from .wire import free_port
 
 
@@ -40,10 +40,3 @@ def test_wrong_configuration_is_refused_by_name(
     gateway = GATEWAYS[kind](tmp_path, certificates)
     with pytest.raises(ConfigurationRefusedError, match=field):
         gateway.start({"api.test": conf}, free_port())
-
-
-@pytest.mark.parametrize("kind", [StandIn, RealKong])
-def test_gateway_can_run_here(kind: type[StandIn] | type[RealKong]) -> None:
-    """Says in the summary which of the two the other tests do without, and why."""
-    if (reason := kind.missing()) is not None:
-        pytest.skip(reason)

@@ -134,6 +134,11 @@ def test_document_of_a_denial(explain: Explain) -> None:
     }
     assert document["steps"] == [
         {
+            "step": "assumption",
+            "outcome": "made",
+            "assumed": "claims are taken as verified: signature and header were not checked",
+        },
+        {
             "step": "request",
             "outcome": "read",
             "method": "POST",
@@ -354,6 +359,12 @@ def test_monitored_api_allows_and_tells_what_would_be(
     assert document["would_deny"] == error
     assert document["upstream"]["set"]["x-stepup-would-deny"] == error
     assert document["steps"][-1]["outcome"] == "would_deny"
+
+
+@pytest.mark.parametrize("path", ["/payments/health", "/payments/else", "/else", "/payments//a"])
+def test_claims_that_nobody_looks_at_are_told_as_assumed(explain: Explain, path: str) -> None:
+    assert steps_of(explain(path, claims=GOOD))["assumption"]["outcome"] == "made"
+    assert "assumption" not in steps_of(explain(path))
 
 
 def test_hinted_requirements_are_in_the_first_challenge(explain: Explain) -> None:

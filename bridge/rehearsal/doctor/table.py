@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from bridge.rehearsal.explain import printable
+from bridge.errors import printable
 
 
 def render(document: dict[str, Any]) -> str:
