@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 from bridge.config.settings import Config
@@ -45,20 +46,34 @@ class ProofMemory:
     def __len__(self) -> int:
         return len(self._memory)
 
-    async def take_over(self, config: Config) -> None:
-        """Go on by another configuration; nothing is forgotten, unless the Redis is another one."""
+    async def prepare(self, config: Config, prepared: AsyncExitStack) -> ReplayRedis | None:
+        """Open the Redis of another configuration, or give the one in force where it is the same.
+
+        Args:
+            prepared: Closes it.
+        """
+        url, timeout = wanted = _redis_settings(config)
+        if wanted == self._redis_settings:
+            return self._redis
+        if url is None:
+            return None
+        return await prepared.enter_async_context(ReplayRedis(url, timeout, self._tell))
+
+    def take_over(self, config: Config, redis: ReplayRedis | None) -> ReplayRedis | None:
+        """Go on by another configuration; nothing is forgotten, unless the Redis is another one.
+
+        Args:
+            redis: What `prepare` gave.
+
+        Returns:
+            The Redis that is to be closed; None: there is none.
+        """
         settings = config.dpop
         self._memory.limit(settings.max_entries, settings.lifetime)
         self.on_error = settings.on_error
-        wanted = (settings.redis_url if takes_dpop(config) else None, settings.timeout)
-        if wanted == self._redis_settings:
-            return
-        old, new = self._redis, None
-        if wanted[0] is not None:
-            new = await ReplayRedis(wanted[0], wanted[1], self._tell).__aenter__()
-        self._redis, self._redis_settings = new, wanted
-        if old is not None:
-            await old.__aexit__(None, None, None)
+        self._redis_settings = _redis_settings(config)
+        retired, self._redis = self._redis, redis
+        return None if retired is redis else retired
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -106,3 +121,8 @@ class ProofMemory:
             self._log.info("replay_store_recovered")
         else:
             self._log.error("replay_store_failed", reason=error, on_error=self.on_error)
+
+
+def _redis_settings(config: Config) -> tuple[str | None, int]:
+    """Tell which Redis a configuration wants, and how long to wait for it."""
+    return config.dpop.redis_url if takes_dpop(config) else None, config.dpop.timeout

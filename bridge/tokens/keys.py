@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bridge.errors import IssuerError, TokenError
 from bridge.tokens.fetch import MAX_ANSWER_BYTES, Fetcher, FetchError
+from bridge.tokens.fingerprint import Fingerprint, fingerprint
 from bridge.tokens.jwk import VerificationKey, read_key_set
 from bridge.tokens.metadata import discover_jwks_uri
 
@@ -80,7 +81,7 @@ class KeySet:
         self._succeeded_at: float | None = None
         self._asked_for_kid_at = -UNKNOWN_KID_COOLDOWN_SECONDS
         self._failures = 0
-        self._file_fingerprint: tuple[int, ...] | None = None
+        self._file_fingerprint: Fingerprint = None
         self._stopped = False
 
     @property
@@ -180,9 +181,9 @@ class KeySet:
 
     def _load_file(self, file: Path) -> float:
         """Read the file if it is another one than last time; a swapped link is another file."""
-        fingerprint = _fingerprint(file)
-        if fingerprint != self._file_fingerprint or self.error == _NOT_FETCHED_YET:
-            self._file_fingerprint = fingerprint
+        seen = fingerprint(file)
+        if seen != self._file_fingerprint or self.error == _NOT_FETCHED_YET:
+            self._file_fingerprint = seen
             try:
                 with file.open("rb") as stream:
                     self._take(stream.read(MAX_ANSWER_BYTES))
@@ -229,12 +230,3 @@ def refresh_after(cache_control: str) -> float:
     elif match := _MAX_AGE.search(cache_control):
         lifetime = float(match[1])
     return min(max(lifetime, _MIN_LIFETIME_SECONDS), _MAX_LIFETIME_SECONDS) * 0.9
-
-
-def _fingerprint(file: Path) -> tuple[int, ...] | None:
-    """Identify a file's content without reading it; None: there is no such file."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import html
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,11 @@ from running_bridge import (
     write_keys,
 )
 
+from bridge.config.load import load_config
+from bridge.config.settings import Config
+from bridge.service import reload
+from bridge.service.log import silent_log
+from bridge.service.runtime import Runtime
 from e2e.harness.tokens import SigningKey
 from e2e.harness.waiting import wait_until
 
@@ -225,13 +232,13 @@ def test_defect_while_loading_does_not_end_the_watch(
     write_keys(tmp_path, signing_key)
     script = tmp_path / "defect.py"
     script.write_text(
-        "from bridge.service import runtime\n"
-        "load = runtime.load_config\n"
+        "from bridge.service import reload\n"
+        "load = reload.load_config\n"
         "def load_config(file):\n"
         "    if 'broken' in file.read_text():\n"
         "        raise ValueError('s3cret')\n"
         "    return load(file)\n"
-        "runtime.load_config = load_config\n"
+        "reload.load_config = load_config\n"
         "from bridge.cli import main\n"
         "raise SystemExit(main())\n"
     )
@@ -245,3 +252,56 @@ def test_defect_while_loading_does_not_end_the_watch(
         write_config(service.file, with_realm("second"))
         wait_for_realm(service, "second")
         assert "s3cret" not in service.process.output()
+
+
+# Without a process of its own
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not condition():  # noqa: ASYNC110 a reload sets no event of ours
+            await asyncio.sleep(0.02)
+
+
+def background() -> set[str]:
+    """Name what runs, but for what a wait with a time-out starts and ends."""
+    names = {str(task.get_coro()).partition(" at ")[0] for task in asyncio.all_tasks()}
+    return names - {"<coroutine object Event.wait"}
+
+
+async def test_what_cannot_be_put_into_force_changes_nothing_and_leaves_nothing_behind(
+    tmp_path: Path, signing_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_keys(tmp_path, signing_key)
+    apis = [api("payments", sender_constraint="any", external_origin="https://api.test")]
+    file = write_config(tmp_path / "bridge.yaml", policy(apis=apis))
+    defects: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(
+        lambda _, context: defects.append(type(context["exception"]).__name__)
+    )
+
+    def load(file: Path) -> Config:
+        """Give what the loader would refuse: redis-py cannot use its last part."""
+        config = load_config(file)
+        url = "redis://127.0.0.1:1/0"
+        return replace(
+            config,
+            issuers=(replace(config.issuers[0], jwks_uri="http://127.0.0.1:1/", jwks_file=None),),
+            token_cache=replace(config.token_cache, ttl=7),
+            loop_guard=replace(config.loop_guard, redis_url=url),
+            dpop=replace(config.dpop, redis_url=f"{url}?db=none"),
+        )
+
+    async with Runtime(load_config(file), silent_log()) as runtime:
+        await eventually(lambda: runtime.report().key_sets[0].keys == 1)
+        checker, before = runtime.checker, background()
+        monkeypatch.setattr(reload, "load_config", load)
+        runtime.want_reload()
+        await eventually(lambda: runtime.tally.config_loads["refused"] == 1)
+        assert defects == ["ValueError"]
+        assert background() == before
+        assert runtime.checker is checker
+        assert [each.keys for each in runtime.report().key_sets] == [1]
+        monkeypatch.undo()
+        runtime.want_reload()
+        await eventually(lambda: runtime.tally.config_loads["ok"] == 2)
