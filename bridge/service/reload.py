@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,7 +13,7 @@ from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.proof_memory import takes_dpop
 from bridge.service.report import Report
-from bridge.tokens.fingerprint import Fingerprint, fingerprint
+from bridge.tokens.fingerprint import fingerprint
 
 _POLL_SECONDS = 0.5
 _DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
@@ -48,8 +47,7 @@ class ConfigWatch:
         self._processes = processes
         self._wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
-        self._files = config.files
-        self._settled = _fingerprints(self._files)
+        self._settled = config.files
 
     async def __aenter__(self) -> Self:
         self._watching = asyncio.create_task(self._watch())
@@ -73,13 +71,14 @@ class ConfigWatch:
         """Poll the files' fingerprints: sees atomic renames, swapped links and bind mounts alike.
 
         A change is taken up once it has held for one poll, so that a file is not read half written.
+        What is no more as it was before the last load is a change, so none during a load is missed.
         A defect must not end the watch: the rules of today would never again be replaced.
         """
         pending = None
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), _POLL_SECONDS)
-            seen = _fingerprints(self._files)
+            seen = {file: fingerprint(file) for file in self._settled}
             held = seen == pending
             pending = seen
             if self._wanted.is_set() or (held and seen != self._settled):
@@ -97,9 +96,9 @@ class ConfigWatch:
             config = await asyncio.to_thread(load_config, self._started_with.file)
         except ConfigError as error:
             self._refuse([problem.render(error.file) for problem in error.problems])
-            self._watch_files((*self._files, *error.files))  # a missing one may come yet
+            self._settled = error.files  # a missing one may come yet
             return
-        self._watch_files(config.files)
+        self._settled = config.files
         if self._processes > 1 and takes_dpop(config) and config.dpop.redis_url is None:
             self._refuse([f"{config.file}: {_UNSHARED}"])
             return
@@ -108,18 +107,8 @@ class ConfigWatch:
                 self._log.warning("config_needs_restart", setting=setting)
         await self._take_over(config)
 
-    def _watch_files(self, files: tuple[Path, ...]) -> None:
-        files = tuple(dict.fromkeys(files))
-        if files != self._files:
-            self._files = files
-            self._settled = _fingerprints(files)
-
     def _refuse(self, problems: list[str]) -> None:
         """Keep to the configuration in force, and say why."""
         self._tally.config_loads["refused"] += 1
         self._tally.config_problems = problems
         self._log.error("config_refused", problems=problems)
-
-
-def _fingerprints(files: tuple[Path, ...]) -> tuple[Fingerprint, ...]:
-    return tuple(map(fingerprint, files))

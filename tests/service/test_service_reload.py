@@ -263,6 +263,62 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.02)
 
 
+async def test_change_between_reading_and_the_start_takes_over(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    write_keys(tmp_path, signing_key)
+    file = write_config(tmp_path / "bridge.yaml", with_realm("first"))
+    config = load_config(file)
+    write_config(file, with_realm("second"))
+    async with Runtime(config, silent_log()) as runtime:
+        await eventually(lambda: runtime.checker.config.policy.apis[0].realm == "second")
+
+
+SECRET = {"dpop": {"nonce": "required", "nonce_secret_file": "secret"}}
+
+
+@pytest.mark.parametrize(
+    ("before", "changed", "realm"),
+    [
+        pytest.param("0" * 16, {"bridge.yaml": with_realm("third")}, "third", id="the-file"),
+        pytest.param("0" * 16, {"secret": "1" * 16}, "second", id="a-file-that-is-named-anew"),
+        pytest.param(None, {"secret": "1" * 16}, "second", id="a-file-that-was-missing"),
+        pytest.param("short", {"secret": "1" * 16}, "second", id="a-file-that-was-no-good"),
+    ],
+)
+async def test_change_during_a_reload_takes_over(
+    tmp_path: Path,
+    signing_key: SigningKey,
+    monkeypatch: pytest.MonkeyPatch,
+    before: str | None,
+    changed: dict[str, Any],
+    realm: str,
+) -> None:
+    write_keys(tmp_path, signing_key)
+    file = write_config(tmp_path / "bridge.yaml", with_realm("first"))
+    if before is not None:
+        (tmp_path / "secret").write_text(before)
+
+    def load(file: Path) -> Config:
+        """Load, and let somebody deploy before it is done."""
+        monkeypatch.undo()
+        try:
+            return load_config(file)
+        finally:
+            for name, content in changed.items():
+                write_config(tmp_path / name, content)
+
+    async with Runtime(load_config(file), silent_log()) as runtime:
+        monkeypatch.setattr(reload, "load_config", load)
+        write_config(file, with_realm("second", **SECRET))
+        runtime.want_reload()
+        loads = runtime.tally.config_loads
+        await eventually(lambda: loads["ok"] + loads["refused"] == 3)
+        config = runtime.checker.config
+        assert config.policy.apis[0].realm == realm
+        assert config.dpop.nonce_secret == (b"1" * 16 if "secret" in changed else None)
+
+
 def background() -> set[str]:
     """Name what runs, but for what a wait with a time-out starts and ends."""
     names = {str(task.get_coro()).partition(" at ")[0] for task in asyncio.all_tasks()}
