@@ -7,6 +7,7 @@ import contextlib
 import time
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from bridge.config.settings import Config
 from bridge.decision.decide import Decision
@@ -53,6 +54,7 @@ class Runtime:
         self._proofs = self._own_proofs if proofs is None else proofs
         self._fetcher = Fetcher()
         self._issuers: dict[str, Issuer] = {}
+        self._made = WeakSet[KeySet | Introspection]()  # those in force, and those still in use
         self._verifier: TokenVerifier | None = None
         self._cache: TokenCache[Issuer] = TokenCache(1, 1)
         self._loop_guard = SharedLoopGuard(config.loop_guard, log)
@@ -79,10 +81,8 @@ class Runtime:
         await self._opened.__aexit__(kind, error, traceback)
 
     async def _close(self) -> None:
-        for keys in _keys(self._issuers):
-            await keys.stop()
-        for introspection in _introspections(self._issuers):
-            await introspection.stop(finish=False)
+        for each in list(self._made):
+            await each.stop()
         await self._own_proofs.stop()
         await self._loop_guard.__aexit__(None, None, None)
 
@@ -160,6 +160,8 @@ class Runtime:
             checker = Checker(config, verifier, self._binding(config))
             prepared.pop_all()
         self.report()  # takes the old verifier's counts
+        for keys in _keys(issuers):
+            keys.source = key_source(issuers[keys.source.issuer].settings)
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
         retired_guard, self._loop_guard = self._loop_guard, loop_guard
@@ -171,13 +173,13 @@ class Runtime:
         self.tally.config_problems = []
         self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
         for keys in retired_keys:
-            await keys.stop()
+            keys.retire()
+        for introspection in retired_introspections:
+            await introspection.retire()
         if retired_guard is not loop_guard:
             await retired_guard.__aexit__(None, None, None)
         if retired_redis is not None:
             await retired_redis.__aexit__(None, None, None)
-        for introspection in retired_introspections:
-            await introspection.stop(finish=True)
 
     def _binding(self, config: Config) -> SenderBinding:
         """Make what checks sender-constrained tokens."""
@@ -212,6 +214,7 @@ class Runtime:
                 keys = None
             elif keys is None or keys.source != source:
                 keys = KeySet(source, self._fetcher, self._count_fetch)
+                self._made.add(keys)
                 prepared.push_async_callback(keys.stop)
                 first_fetches.append(keys.start())
             introspection = None if old is None else old.introspection
@@ -219,7 +222,8 @@ class Runtime:
                 introspection = None
             elif introspection is None or introspection.settings != settings:
                 introspection = Introspection(settings, self._count_introspection)
-                prepared.push_async_callback(introspection.stop, finish=False)
+                self._made.add(introspection)
+                prepared.push_async_callback(introspection.stop)
             issuers[settings.issuer] = Issuer(settings, keys, identity, introspection)
         return issuers, first_fetches
 

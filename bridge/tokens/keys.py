@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.errors import IssuerError, TokenError
@@ -31,13 +31,16 @@ _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])", re.IGNORECA
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where an issuer's keys come from; equal sources share one key set across reloads."""
+    """Where an issuer's keys come from; equal sources share one key set across reloads.
+
+    How they are fetched makes it no other source.
+    """
 
     issuer: str
     jwks_uri: str | None
     jwks_file: Path | None
-    timeout_seconds: int
-    allow_insecure_http: bool
+    timeout_seconds: int = field(compare=False)
+    allow_insecure_http: bool = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class KeySet:
     """The keys of one issuer, kept fresh from `start` to `stop`.
 
     Args:
-        source: Where they come from.
+        source: Where they come from; an equal one may be put in its place.
         fetcher: The HTTP client.
         report: Called after every fetch; must not raise.
     """
@@ -82,7 +85,7 @@ class KeySet:
         self._asked_for_kid_at = -UNKNOWN_KID_COOLDOWN_SECONDS
         self._failures = 0
         self._file_fingerprint: Fingerprint = None
-        self._stopped = False
+        self._retired = False
 
     @property
     def keys(self) -> tuple[VerificationKey, ...]:
@@ -98,11 +101,15 @@ class KeySet:
         """Begin to fetch; the task is the first fetch, and never raises."""
         return self._begin_fetch()
 
-    async def stop(self) -> None:
-        """Fetch no more."""
-        self._stopped = True
+    def retire(self) -> None:
+        """Fetch no more but for checks that began before: they may still wait for keys."""
+        self._retired = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def stop(self) -> None:
+        """Fetch no more."""
+        self.retire()
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
@@ -154,7 +161,7 @@ class KeySet:
             self._tell(delay)
         finally:
             self._fetch = None
-            if not self._stopped:
+            if not self._retired:
                 self._next_fetch_at = self._loop.time() + delay
                 self._timer = self._loop.call_later(delay, self._begin_fetch)
 

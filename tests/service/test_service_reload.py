@@ -6,14 +6,19 @@ import asyncio
 import html
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import yaml
+from aiohttp import web
 from running_bridge import (
+    HOST,
+    ISSUER,
     SECONDS,
     Service,
     api,
@@ -26,10 +31,11 @@ from running_bridge import (
 
 from bridge.config.load import load_config
 from bridge.config.settings import Config
+from bridge.rehearsal.question import ask
 from bridge.service import reload
 from bridge.service.log import silent_log
 from bridge.service.runtime import Runtime
-from e2e.harness.tokens import SigningKey
+from e2e.harness.tokens import AUDIENCE, SigningKey
 from e2e.harness.waiting import wait_until
 
 OK = 'stepup_config_loads_total{outcome="ok"}'
@@ -361,3 +367,90 @@ async def test_what_cannot_be_put_into_force_changes_nothing_and_leaves_nothing_
         monkeypatch.undo()
         runtime.want_reload()
         await eventually(lambda: runtime.tally.config_loads["ok"] == 2)
+
+
+class Keys:
+    """A key server on loopback: answers with `keys`, 500 without any, and late where `held`."""
+
+    def __init__(self) -> None:
+        self.keys: list[SigningKey] = []
+        self.arrived, self.open = asyncio.Event(), asyncio.Event()
+        self.open.set()
+
+    async def start(self) -> None:
+        self._runner = web.ServerRunner(web.Server(self._answer), shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/"
+
+    async def stop(self) -> None:
+        self.open.set()
+        await self._runner.cleanup()
+
+    async def _answer(self, _: web.BaseRequest) -> web.Response:
+        self.arrived.set()
+        await self.open.wait()
+        if not self.keys:
+            return web.Response(status=500)
+        return web.json_response({"keys": [key.jwk() for key in self.keys]})
+
+
+@pytest_asyncio.fixture
+async def key_server() -> AsyncIterator[Keys]:
+    server = Keys()
+    await server.start()
+    yield server
+    await server.stop()
+
+
+def with_keys_at(uri: str, **settings: Any) -> dict[str, Any]:
+    issuer = {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks_uri": uri, "timeout": "30s"}
+    return policy(issuers=[{**issuer, **settings}])
+
+
+async def check(runtime: Runtime, key: SigningKey) -> str:
+    """Ask about a profile with a token of a key, and give the reason of the decision."""
+    request = ask("GET", f"https://{HOST}/payments/profile", [("authorization", bearer(key))])
+    return (await runtime.checker.check(request, int(time.time()))).decision.reason
+
+
+async def reload_with(runtime: Runtime, file: Path, document: dict[str, Any]) -> None:
+    loads = runtime.tally.config_loads["ok"]
+    write_config(file, document)
+    runtime.want_reload()
+    await eventually(lambda: runtime.tally.config_loads["ok"] == loads + 1)
+
+
+@pytest.mark.parametrize("setting", [{"timeout": "3s"}, {"allow_insecure_http": True}])
+async def test_keys_outlive_a_change_that_leaves_their_address(
+    tmp_path: Path, signing_key: SigningKey, key_server: Keys, setting: dict[str, Any]
+) -> None:
+    key_server.keys = [signing_key]
+    file = write_config(tmp_path / "bridge.yaml", with_keys_at(key_server.url))
+    async with Runtime(load_config(file), silent_log()) as runtime:
+        await eventually(lambda: runtime.report().key_sets[0].keys == 1)
+        key_server.keys = []
+        await reload_with(runtime, file, with_keys_at(key_server.url, **setting))
+        assert await check(runtime, signing_key) == "requirement_met"
+        await reload_with(runtime, file, with_keys_at(f"{key_server.url}elsewhere", **setting))
+        assert await check(runtime, signing_key) == "keys_unavailable"
+
+
+async def test_check_in_hand_gets_the_keys_that_it_waits_for_though_their_address_changes(
+    tmp_path: Path, signing_key: SigningKey, key_server: Keys
+) -> None:
+    key_server.keys = [signing_key]
+    write_keys(tmp_path, signing_key)
+    file = write_config(tmp_path / "bridge.yaml", with_keys_at(key_server.url))
+    async with Runtime(load_config(file), silent_log()) as runtime:
+        await eventually(lambda: runtime.report().key_sets[0].keys == 1)
+        new = SigningKey.generate()
+        key_server.keys.append(new)
+        key_server.arrived.clear()
+        key_server.open.clear()
+        in_hand = asyncio.create_task(check(runtime, new))
+        await asyncio.wait_for(key_server.arrived.wait(), SECONDS)
+        await reload_with(runtime, file, policy())
+        key_server.open.set()
+        assert await asyncio.wait_for(in_hand, SECONDS) == "requirement_met"
+        assert await check(runtime, new) == "token_kid_unknown"
