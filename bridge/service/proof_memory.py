@@ -35,6 +35,7 @@ class ProofMemory:
         self._memory = ReplayMemory(1, 1, since)
         self._redis: ReplayRedis | None = None
         self._redis_settings: tuple[str | None, int] = (None, 0)
+        self._leeway = 0
         self.on_error = "refuse"
         self.outcomes: Counter[str] = Counter()
 
@@ -59,11 +60,15 @@ class ProofMemory:
             return None
         return await prepared.enter_async_context(ReplayRedis(url, timeout, self._tell))
 
-    def take_over(self, config: Config, redis: ReplayRedis | None) -> ReplayRedis | None:
+    def take_over(self, config: Config, redis: ReplayRedis | None, now: int) -> ReplayRedis | None:
         """Go on by another configuration; nothing is forgotten, unless the Redis is another one.
+
+        What Redis knows, this process does not: without it, no proof is taken that may have been
+        used before, which is one that was issued by now, on a clock that may be ahead.
 
         Args:
             redis: What `prepare` gave.
+            now: Current time, epoch seconds.
 
         Returns:
             The Redis that is to be closed; None: there is none.
@@ -73,6 +78,9 @@ class ProofMemory:
         self.on_error = settings.on_error
         self._redis_settings = _redis_settings(config)
         retired, self._redis = self._redis, redis
+        if retired is not None and redis is None:
+            self._memory.begin_anew(now + self._leeway + 1)
+        self._leeway = settings.leeway
         return None if retired is redis else retired
 
     async def stop(self) -> None:
@@ -91,9 +99,10 @@ class ProofMemory:
         if self._redis is None:
             self._settle(self._memory.claim(key, proof.iat, now))
             return
+        if self._memory.holds(key, now):  # from before there was a Redis, or while it was down
+            self._settle("replayed")
         try:
-            # Other replicas' clocks may be behind.
-            fresh = await self._redis.claim(key, settings.lifetime + settings.leeway)
+            fresh = await self._redis.claim(key, settings.shared_lifetime)
         except ReplayStoreError:
             self.outcomes["error"] += 1
             if settings.on_error == "refuse":

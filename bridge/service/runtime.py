@@ -165,7 +165,7 @@ class Runtime:
         retired_keys = set(_keys(self._issuers)) - set(_keys(issuers))
         retired_introspections = set(_introspections(self._issuers)) - set(_introspections(issuers))
         retired_guard, self._loop_guard = self._loop_guard, loop_guard
-        retired_redis = self._own_proofs.take_over(config, redis)
+        retired_redis = self._own_proofs.take_over(config, redis, int(time.time()))
         self._verifier, self._issuers, self._cache = verifier, issuers, cache
         self._config, self.checker = config, checker
         self.tally.config_loads["ok"] += 1
