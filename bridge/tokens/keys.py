@@ -26,6 +26,7 @@ _FILE_POLL_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 30.0
 _NOT_FETCHED_YET = "not_fetched_yet"
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d+)"?(?:$|[\s,])', re.IGNORECASE)
+_AGE = re.compile(r"\s*(\d+)\s*")
 _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])", re.IGNORECASE)
 
 
@@ -181,7 +182,7 @@ class KeySet:
             timeout_seconds=source.timeout_seconds,
             allow_insecure_http=source.allow_insecure_http,
         )
-        delay = refresh_after(document.cache_control)
+        delay = refresh_after(document.cache_control, document.age)
         self._take(document.body)
         self._tell(delay)
         return delay
@@ -224,16 +225,24 @@ class KeySet:
         self._report(FetchReport(self.source.issuer, self.error, len(self._keys), delay))
 
 
-def refresh_after(cache_control: str) -> float:
+def refresh_after(cache_control: str, age: str = "") -> float:
     """Give the seconds after which to fetch again: before the answer goes stale.
 
     Args:
         cache_control: Value of the answer's `Cache-Control` (RFC 9111 §5.2.2); between one minute
             and 24 hours it is respected, 10 minutes without one.
+        age: Value of its `Age` (§5.1), which is what a cache on the way has used up of `max-age`.
     """
     lifetime = _DEFAULT_LIFETIME_SECONDS
     if _NO_CACHE.search(cache_control):
         lifetime = _MIN_LIFETIME_SECONDS
     elif match := _MAX_AGE.search(cache_control):
-        lifetime = float(match[1])
+        lifetime = _delta_seconds(match[1])
+        if used := _AGE.fullmatch(age):
+            lifetime -= _delta_seconds(used[1])
     return min(max(lifetime, _MIN_LIFETIME_SECONDS), _MAX_LIFETIME_SECONDS) * 0.9
+
+
+def _delta_seconds(digits: str) -> float:
+    """Read a number of seconds of any length (RFC 9111 §1.2.2)."""
+    return min(float(digits), 2.0**31)

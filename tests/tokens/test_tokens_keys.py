@@ -90,6 +90,32 @@ def test_keys_are_fetched_again_before_they_go_stale(cache_control: str, lifetim
     assert refresh_after(cache_control) == pytest.approx(lifetime * 0.9)
 
 
+@pytest.mark.parametrize(
+    ("cache_control", "age", "lifetime"),
+    [
+        pytest.param("max-age=600", "590", 60, id="nearly-all"),
+        pytest.param("max-age=600", "539", 61, id="all-but-a-minute-and-a-second"),
+        pytest.param("max-age=600", " 100 ", 500, id="some"),
+        pytest.param("max-age=600", "601", 60, id="more-than-all"),
+        pytest.param("max-age=90000", "3600", 86400, id="of-more-than-a-day"),
+        pytest.param("max-age=600", "-1", 600, id="negative"),
+        pytest.param("max-age=600", "1, 2", 600, id="repeated"),
+        pytest.param("max-age=" + "9" * 400, "9" * 400, 60, id="beyond-any-number"),
+        pytest.param("", "590", 600, id="without-max-age"),
+    ],
+)
+def test_time_in_a_cache_on_the_way_counts(cache_control: str, age: str, lifetime: float) -> None:
+    assert refresh_after(cache_control, age) == pytest.approx(lifetime * 0.9)
+
+
+async def test_refresh_follows_age(
+    issuer: IssuerServer, clock: Clock, new_key_set: NewKeySet, reports: Reports
+) -> None:
+    issuer.publish(OLD, cache_control="max-age=600", age="500")
+    await new_key_set(source_of(issuer)).start()
+    assert await reports.next() == FetchReport(issuer.url, None, 1, 90.0)
+
+
 async def test_refresh_follows_cache_control(
     issuer: IssuerServer, clock: Clock, new_key_set: NewKeySet, reports: Reports
 ) -> None:
