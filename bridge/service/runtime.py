@@ -232,6 +232,8 @@ class Runtime:
         self.tally.key_set_fetches[fetch.issuer, outcome] += 1
         if fetch.error is None:
             self._log.info("key_set_fetched", issuer=fetch.issuer, keys=fetch.keys)
+            if fetch.removed:
+                self._cache.drop_retired()
         else:
             self._log.warning(
                 "key_set_fetch_failed",

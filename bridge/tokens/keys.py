@@ -52,12 +52,14 @@ class FetchReport:
         error: Stable code; None: the fetch was good.
         keys: Usable keys at hand after it.
         next_fetch_seconds: When the next one is due.
+        removed: Keys that it has retired.
     """
 
     issuer: str
     error: str | None
     keys: int
     next_fetch_seconds: float
+    removed: int = 0
 
 
 class KeySet:
@@ -183,8 +185,7 @@ class KeySet:
             allow_insecure_http=source.allow_insecure_http,
         )
         delay = refresh_after(document.cache_control, document.age)
-        self._take(document.body)
-        self._tell(delay)
+        self._tell(delay, self._take(document.body))
         return delay
 
     def _load_file(self, file: Path) -> float:
@@ -194,24 +195,29 @@ class KeySet:
             self._file_fingerprint = seen
             try:
                 with file.open("rb") as stream:
-                    self._take(stream.read(MAX_ANSWER_BYTES))
+                    removed = self._take(stream.read(MAX_ANSWER_BYTES))
             except OSError:
                 raise FetchError("file_unreadable") from None
-            self._tell(_FILE_POLL_SECONDS)
+            self._tell(_FILE_POLL_SECONDS, removed)
         elif self.error is None:
             self._succeeded_at = self._loop.time()
         return _FILE_POLL_SECONDS
 
-    def _take(self, raw: bytes) -> None:
-        """Put a new key set into force; keys that stay keep their identity."""
+    def _take(self, raw: bytes) -> int:
+        """Put a new key set into force; keys that stay keep their identity.
+
+        Returns:
+            How many went.
+        """
         try:
             fetched = read_key_set(raw)
         except ValueError:
             raise FetchError("no_usable_key_set") from None
         known = {key.fingerprint: key for key in self._keys}
         keys = {key.fingerprint: known.get(key.fingerprint, key) for key in fetched}
-        for removed in known.keys() - keys.keys():
-            known[removed].retired = True  # voids the cached tokens that it verified
+        removed = known.keys() - keys.keys()
+        for each in removed:
+            known[each].retired = True  # voids the cached tokens that it verified
         self._keys = tuple(keys.values())
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for key in self._keys:
@@ -220,9 +226,10 @@ class KeySet:
         self._by_kid = by_kid
         self._succeeded_at = self._loop.time()
         self.error = None
+        return len(removed)
 
-    def _tell(self, delay: float) -> None:
-        self._report(FetchReport(self.source.issuer, self.error, len(self._keys), delay))
+    def _tell(self, delay: float, removed: int = 0) -> None:
+        self._report(FetchReport(self.source.issuer, self.error, len(self._keys), delay, removed))
 
 
 def refresh_after(cache_control: str, age: str = "") -> float:

@@ -68,8 +68,10 @@ def started(directory: Path) -> Iterator[Service]:
 @pytest.fixture
 def reloaded(started: Service) -> Service:
     """The module's service, back at its first configuration."""
+    loads = started.metric(OK)
     write_config(started.file, with_realm("first"))
     started.process.signal(signal.SIGHUP)
+    wait_until(lambda: started.metric(OK) > loads, seconds=SECONDS, what="a load")
     wait_for_realm(started, "first")
     wait_until(
         lambda: not started.readiness()["config"]["refused"], seconds=SECONDS, what="a good load"
@@ -187,8 +189,9 @@ def test_what_needs_a_restart_says_so_at_each_load(
 def test_replaced_key_file_retires_the_tokens_that_its_keys_verified(
     reloaded: Service, directory: Path, signing_key: SigningKey
 ) -> None:
-    asked = question(authorization=bearer(signing_key))
+    asked, never_again = (question(authorization=bearer(signing_key)) for _ in range(2))
     assert reloaded.ask(asked)["allow"] is True
+    assert reloaded.ask(never_again)["allow"] is True
     other = SigningKey.generate()
     try:
         write_keys(directory, other)
@@ -196,6 +199,7 @@ def test_replaced_key_file_retires_the_tokens_that_its_keys_verified(
             lambda: reloaded.ask(asked)["allow"] is False, seconds=SECONDS, what="the other key"
         )
         assert reloaded.ask(asked)["response"]["status"] == 401
+        assert reloaded.metric("stepup_token_cache_entries") == 0
         assert reloaded.ask(question(authorization=bearer(other)))["allow"] is True
 
         (directory / "keys.json").write_text("no keys")

@@ -262,7 +262,7 @@ async def test_failed_fetches_are_retried_ever_more_rarely_until_one_is_good(
     assert len(issuer.asked) == asked
     issuer.publish(NEW)
     await clock.leap(5)
-    assert await reports.next() == FetchReport(issuer.url, None, 1, 540.0)
+    assert await reports.next() == FetchReport(issuer.url, None, 1, 540.0, removed=1)
     assert keys.error is None
     issuer.answers["/jwks"] = raw("", 500)
     await clock.leap(540)
@@ -298,7 +298,7 @@ async def test_removed_key_is_retired_and_a_staying_one_is_the_same(
     assert keys.find("old") == (old,)
     issuer.publish(NEW)
     await clock.leap(540)
-    await reports.next()
+    assert (await reports.next()).removed == 1
     assert old.retired
     assert keys.find("old") == ()
     (new,) = keys.find("new")
