@@ -24,7 +24,7 @@ USABLE = import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 ARGS ?=
 
 # What needs a test for each branch: the pure rooms. All of tokens is pure but its I/O half.
-IO_HALF = bridge/tokens/fetch.py,bridge/tokens/introspection.py,bridge/tokens/keys.py,bridge/tokens/metadata.py,bridge/tokens/redis_connection.py,bridge/tokens/replay_redis.py,bridge/tokens/verifier.py
+IO_HALF = bridge/tokens/fetch.py,bridge/tokens/fingerprint.py,bridge/tokens/introspection.py,bridge/tokens/keys.py,bridge/tokens/metadata.py,bridge/tokens/redis_connection.py,bridge/tokens/replay_redis.py,bridge/tokens/verifier.py
 
 .PHONY: help
 help: ## list what there is

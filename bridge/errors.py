@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 
 class BridgeError(Exception):
@@ -36,11 +38,15 @@ class ConfigError(BridgeError):
     Attributes:
         file: The file as the operator named it.
         problems: Every problem found, in the order of their lines; never empty.
-        files: Further files that the problems may be in.
+        files: The files that the problems may be in, with their fingerprints from before they were
+            read; see `Config.files`.
     """
 
     def __init__(
-        self, file: str | Path, problems: list[Problem], files: tuple[Path, ...] = ()
+        self,
+        file: str | Path,
+        problems: list[Problem],
+        files: Mapping[Path, tuple[int, ...] | None] = MappingProxyType({}),
     ) -> None:
         self.file = str(file)
         self.files = files

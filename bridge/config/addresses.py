@@ -101,7 +101,10 @@ def origin(text: str) -> str:
 
 
 def redis_url(text: str) -> str:
-    """Check the URL of a Redis; what it holds is never repeated."""
+    """Check the URL of a Redis; what it holds is never repeated.
+
+    No query: its options would override the bridge's own, which never send a command twice.
+    """
     message = "must be a URL such as redis://redis.internal:6379/0, rediss://… or unix:///path"
     if len(text) > _MAX_URL_LENGTH or not re.fullmatch(r"[!#-\[\]-~]+", text):
         raise ValueError(message)
@@ -110,16 +113,21 @@ def redis_url(text: str) -> str:
         port = parts.port
     except ValueError:
         raise ValueError(message) from None
-    where = parts.path if parts.scheme == "unix" else parts.hostname
-    if parts.scheme not in ("redis", "rediss", "unix") or not where or port == 0:
+    if parts.scheme == "unix":
+        is_whole = bool(parts.path) and not parts.hostname
+    else:
+        is_whole = bool(parts.hostname) and bool(re.fullmatch(r"(?:/[0-9]*)?", parts.path))
+    if parts.scheme not in ("redis", "rediss", "unix") or not is_whole or port == 0:
         raise ValueError(message)
+    if "?" in text or "#" in text:
+        raise ValueError("must have no query and no fragment: the bridge sets the options itself")
     return text
 
 
 def redis_url_without_password(text: str) -> str:
     """Check the URL of a Redis that stands in the file itself."""
     parts = urlsplit(redis_url(text))
-    if "@" in parts.netloc or "password" in parts.query:
+    if "@" in parts.netloc:
         raise ValueError("must not hold a user name or password: use redis_url_file or _env")
     return text
 

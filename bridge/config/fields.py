@@ -185,7 +185,7 @@ Origin = Annotated[
 RedisUrl = Annotated[
     str,
     AfterValidator(addresses.redis_url_without_password),
-    _text_schema("([Rr][Ee][Dd][Ii][Ss][Ss]?|[Uu][Nn][Ii][Xx])://.+"),
+    _text_schema("([Rr][Ee][Dd][Ii][Ss][Ss]?|[Uu][Nn][Ii][Xx])://[^?#]+"),
 ]
 Method = Annotated[str, AfterValidator(values.method), _text_schema(values.METHOD_PATTERN)]
 Host = Annotated[str, AfterValidator(addresses.host), WithJsonSchema(_TEXT_SCHEMA)]

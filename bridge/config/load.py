@@ -17,6 +17,7 @@ from bridge.config.settings import Config
 from bridge.config.translate import translate
 from bridge.config.yaml_marks import UnreadableYamlError, read_yaml
 from bridge.errors import ConfigError
+from bridge.tokens.fingerprint import fingerprint
 
 MAX_FILE_BYTES = 16 * 1024 * 1024
 
@@ -32,10 +33,11 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
         ConfigError: Holds every problem of the file.
     """
     path = Path(file).absolute()  # not resolved: a symbolic link may be swapped before a reload
+    files = {path: fingerprint(path)}
     try:
         root, problems = read_yaml(read_text(file))
     except UnreadableYamlError as error:
-        raise ConfigError(file, [error.problem]) from None
+        raise ConfigError(file, [error.problem], files) from None
     top = Place(root, line=root.line)
     problems += empty_values(top)
     try:
@@ -45,10 +47,11 @@ def load_config(file: str | Path, *, environ: Mapping[str, str] = os.environ) ->
     problems += cross_checks(top, path.parent)
     secrets = read_secrets(top, path.parent, environ)
     problems += secrets.problems
+    files |= secrets.files
     if problems:
         found = list(dict.fromkeys(problems))  # two checks may agree
-        raise ConfigError(file, found, tuple(secrets.files))
-    return translate(section, path, secrets)
+        raise ConfigError(file, found, files)
+    return translate(section, path, files, secrets)
 
 
 def read_text(file: str | Path) -> str:

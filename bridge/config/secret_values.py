@@ -10,6 +10,7 @@ from bridge.config import addresses
 from bridge.config.places import Place
 from bridge.errors import Problem
 from bridge.tokens.client_authentication import read_private_key
+from bridge.tokens.fingerprint import Fingerprint, fingerprint
 
 MAX_SECRET_BYTES = 64 * 1024
 MIN_NONCE_SECRET_BYTES = 16
@@ -22,12 +23,12 @@ class Secrets:
     Attributes:
         values: By the path of the key that names it; as the file or the variable has it, but
             without line ends at the end.
-        files: Files that were named, also those that cannot be read.
+        files: Files that were named, also those that cannot be read; as of `Config.files`.
         problems: Names, never values.
     """
 
     values: dict[str, bytes] = field(default_factory=dict, repr=False)
-    files: list[Path] = field(default_factory=list)
+    files: dict[Path, Fingerprint] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -44,7 +45,7 @@ def read_secrets(root: Place, directory: Path, environ: Mapping[str, str]) -> Se
         try:
             if is_file:
                 file = directory / place.text
-                secrets.files.append(file)
+                secrets.files[file] = fingerprint(file)
                 value = _read_file(file)
             else:
                 value = _read_variable(place.text, environ)

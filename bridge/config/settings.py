@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bridge.policy.operations import Policy
 from bridge.tokens.dpop_settings import DEFAULT_DPOP, DpopSettings
+from bridge.tokens.fingerprint import Fingerprint
 from bridge.tokens.settings import IssuerSettings
 
 DEFAULT_UPSTREAM_HEADERS = (
@@ -84,7 +86,7 @@ class Config:
     Attributes:
         file: Absolute path of the file.
         files: What to watch for a reload: the file and the files that it names (not `jwks_file`,
-            which its key set watches itself).
+            which its key set watches itself), with their fingerprints from before they were read.
         doors: Names of the endpoints that believe forwarded headers and are open.
         drain_timeout: Seconds that requests in hand are given after SIGTERM.
         unavailable_status: Status when the issuer is at fault; 503 or a 4xx.
@@ -93,7 +95,7 @@ class Config:
     """
 
     file: Path
-    files: tuple[Path, ...]
+    files: Mapping[Path, Fingerprint] = field(compare=False, repr=False)
     policy: Policy
     issuers: tuple[IssuerSettings, ...]
     listen_authz: TcpAddress | UnixAddress = TcpAddress("127.0.0.1", 9191)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from bridge.policy.operations import Api, Operation, PathRules, Policy
 from bridge.policy.requirement import NO_REQUIREMENT, Requirement
 from bridge.tokens.confirmation import TAKES_DPOP
 from bridge.tokens.dpop_settings import DpopSettings
+from bridge.tokens.fingerprint import Fingerprint
 from bridge.tokens.settings import (
     POLICY_NAMES,
     AcrNames,
@@ -29,12 +31,15 @@ from bridge.tokens.settings import (
 from bridge.tokens.uri import normalise
 
 
-def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Config:
+def translate(
+    section: model.FileSection, file: Path, files: Mapping[Path, Fingerprint], secrets: Secrets
+) -> Config:
     """Translate a configuration without problems.
 
     Args:
         section: Validated and cross-checked.
         file: Absolute; relative names are relative to its directory.
+        files: As of `Config.files`.
         secrets: All that the file names.
     """
     issuers = tuple(
@@ -46,7 +51,7 @@ def translate(section: model.FileSection, file: Path, secrets: Secrets) -> Confi
     dpop = _dpop(section.dpop, secrets)
     return Config(
         file=file,
-        files=(file, *secrets.files),
+        files=files,
         policy=Policy(
             apis=tuple(_api(each, names, levels, section.dpop) for each in section.apis),
             unmatched_host=section.unmatched_host,

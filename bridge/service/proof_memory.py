@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import AsyncExitStack
 from typing import Any
 
 from bridge.config.settings import Config
@@ -34,6 +35,7 @@ class ProofMemory:
         self._memory = ReplayMemory(1, 1, since)
         self._redis: ReplayRedis | None = None
         self._redis_settings: tuple[str | None, int] = (None, 0)
+        self._leeway = 0
         self.on_error = "refuse"
         self.outcomes: Counter[str] = Counter()
 
@@ -45,20 +47,41 @@ class ProofMemory:
     def __len__(self) -> int:
         return len(self._memory)
 
-    async def take_over(self, config: Config) -> None:
-        """Go on by another configuration; nothing is forgotten, unless the Redis is another one."""
+    async def prepare(self, config: Config, prepared: AsyncExitStack) -> ReplayRedis | None:
+        """Open the Redis of another configuration, or give the one in force where it is the same.
+
+        Args:
+            prepared: Closes it.
+        """
+        url, timeout = wanted = _redis_settings(config)
+        if wanted == self._redis_settings:
+            return self._redis
+        if url is None:
+            return None
+        return await prepared.enter_async_context(ReplayRedis(url, timeout, self._tell))
+
+    def take_over(self, config: Config, redis: ReplayRedis | None, now: int) -> ReplayRedis | None:
+        """Go on by another configuration; nothing is forgotten, unless the Redis is another one.
+
+        What Redis knows, this process does not: without it, no proof is taken that may have been
+        used before, which is one that was issued by now, on a clock that may be ahead.
+
+        Args:
+            redis: What `prepare` gave.
+            now: Current time, epoch seconds.
+
+        Returns:
+            The Redis that is to be closed; None: there is none.
+        """
         settings = config.dpop
         self._memory.limit(settings.max_entries, settings.lifetime)
         self.on_error = settings.on_error
-        wanted = (settings.redis_url if takes_dpop(config) else None, settings.timeout)
-        if wanted == self._redis_settings:
-            return
-        old, new = self._redis, None
-        if wanted[0] is not None:
-            new = await ReplayRedis(wanted[0], wanted[1], self._tell).__aenter__()
-        self._redis, self._redis_settings = new, wanted
-        if old is not None:
-            await old.__aexit__(None, None, None)
+        self._redis_settings = _redis_settings(config)
+        retired, self._redis = self._redis, redis
+        if retired is not None and redis is None:
+            self._memory.begin_anew(now + self._leeway + 1)
+        self._leeway = settings.leeway
+        return None if retired is redis else retired
 
     async def stop(self) -> None:
         """Close the connections."""
@@ -76,9 +99,10 @@ class ProofMemory:
         if self._redis is None:
             self._settle(self._memory.claim(key, proof.iat, now))
             return
+        if self._memory.holds(key, now):  # from before there was a Redis, or while it was down
+            self._settle("replayed")
         try:
-            # Other replicas' clocks may be behind.
-            fresh = await self._redis.claim(key, settings.lifetime + settings.leeway)
+            fresh = await self._redis.claim(key, settings.shared_lifetime)
         except ReplayStoreError:
             self.outcomes["error"] += 1
             if settings.on_error == "refuse":
@@ -106,3 +130,8 @@ class ProofMemory:
             self._log.info("replay_store_recovered")
         else:
             self._log.error("replay_store_failed", reason=error, on_error=self.on_error)
+
+
+def _redis_settings(config: Config) -> tuple[str | None, int]:
+    """Tell which Redis a configuration wants, and how long to wait for it."""
+    return config.dpop.redis_url if takes_dpop(config) else None, config.dpop.timeout

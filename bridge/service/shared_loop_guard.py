@@ -31,7 +31,9 @@ class SharedLoopGuard:
         self._log = log
         self._redis: RedisConnection | None = None
         if settings.redis_url is not None:
-            self._redis = RedisConnection(settings.redis_url, settings.redis_timeout, self._tell)
+            self._redis = RedisConnection(
+                settings.redis_url, settings.redis_timeout, _KEY_PREFIX, self._tell
+            )
 
     async def __aenter__(self) -> Self:
         if self._redis is not None:
@@ -52,12 +54,13 @@ class SharedLoopGuard:
         user = watched_user(denial)
         if user is None or self._redis is None:
             return self._guard.judge(denial, now)
-        name = _KEY_PREFIX + user.hex()
         try:
-            held = read_known(await self._redis.call(lambda redis: redis.get(name)))
-            judged, known = self._guard.look(held, denial, now)
+            held = await self._redis.call(lambda redis, name: redis.get(name), user.hex())
+            judged, known = self._guard.look(read_known(held), denial, now)
             value, seconds = write_known(known), self.settings.window
-            await self._redis.call(lambda redis: redis.set(name, value, ex=seconds))
+            await self._redis.call(
+                lambda redis, name: redis.set(name, value, ex=seconds), user.hex()
+            )
         except RedisDownError:
             return self._guard.judge(denial, now)
         return judged

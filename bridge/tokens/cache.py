@@ -79,6 +79,14 @@ class TokenCache(Generic[IssuerT]):
         self._make_room(now)
         self._entries[digest] = CachedToken(token, issuer, key, expires_at)
 
+    def drop_retired(self) -> None:
+        """Drop the tokens of keys that were removed; `find` would give none of them any more."""
+        self._entries = {
+            digest: entry
+            for digest, entry in self._entries.items()
+            if entry.key is None or not entry.key.retired
+        }
+
     def _make_room(self, now: int) -> None:
         """Drop from the oldest on what is void, and one more if the cache is full."""
         while self._entries:

@@ -37,5 +37,13 @@ class DpopSettings:
         """How long a proof can be used, seconds: from `leeway` before its `iat` to its end."""
         return self.iat_window + 2 * self.leeway
 
+    @property
+    def shared_lifetime(self) -> int:
+        """How long Redis remembers a used proof, seconds.
+
+        Through the whole of the last second, and on the clock of a replica that is behind.
+        """
+        return self.lifetime + 1 + self.leeway
+
 
 DEFAULT_DPOP = DpopSettings()

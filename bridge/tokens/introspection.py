@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Any
 
 from bridge.errors import IssuerError
 from bridge.tokens.access_token import Claims
@@ -64,7 +63,7 @@ class _Call:
 
 
 class Introspection:
-    """Asks one issuer about tokens, from now to `stop`.
+    """Asks one issuer about tokens, from now to `retire` or `stop`.
 
     Args:
         settings: With `introspection`.
@@ -90,6 +89,8 @@ class Introspection:
         self._failures = 0
         self._probe_timer: asyncio.TimerHandle | None = None
         self._probe: asyncio.Task[None] | None = None
+        self._retired = False
+        self._closed = False
         self._stopped = False
 
     @property
@@ -122,26 +123,41 @@ class Introspection:
             return call.task
         if self._stopped or len(self._calls) >= MAX_CALLS:
             raise self._fault("overloaded")
+        if self._closed:
+            self._fetcher, self._closed = Fetcher(connections=_CONNECTIONS), False
         task = self._loop.create_task(self._call(token, digest))
         self._calls[digest] = _Call(task, self._loop.time())
         return task
 
-    async def stop(self, *, finish: bool) -> None:
-        """Ask no more.
-
-        Args:
-            finish: Let the calls under way end by themselves; checks may wait for them.
-        """
-        self._stopped = True
+    async def retire(self) -> None:
+        """Ask no more but for checks that began before; no connection outlives their calls."""
+        self._retired = True
         if self._probe_timer is not None:
             self._probe_timer.cancel()
-        tasks: list[asyncio.Task[Any]] = [call.task for call in self._calls.values()]
-        tasks += [task for task in (self._probe, self._endpoint.task) if task is not None]
-        for task in () if finish else tasks:
+        if not self._calls:
+            await self._close()
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        self._stopped = True
+        await self.retire()
+        tasks = [call.task for call in self._calls.values()]
+        for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._fetcher.__aexit__(None, None, None)
+        await self._close()
+
+    async def _close(self) -> None:
+        """Close the connections, and end what no check waits for."""
+        self._closed = True
+        fetcher = self._fetcher
+        tasks = [task for task in (self._probe, self._endpoint.task) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        await fetcher.__aexit__(None, None, None)
 
     async def _call(self, token: str, digest: bytes) -> Claims | IssuerError | None:
         try:
@@ -150,6 +166,8 @@ class Introspection:
             return self._fault(str(error))
         finally:
             del self._calls[digest]
+            if self._retired and not self._calls:
+                await self._close()
         if answer is None:
             self._inactive.add(digest, self._loop.time())
         return answer
@@ -192,7 +210,7 @@ class Introspection:
         self.error = error
         if error is None:
             self._failures = 0
-        elif self._probe_timer is None and self._probe is None and not self._stopped:
+        elif self._probe_timer is None and self._probe is None and not self._retired:
             self._plan_probe()
         self._report(IntrospectionReport(self._issuer, error, changed))
 
@@ -218,7 +236,7 @@ class Introspection:
             pass
         finally:
             self._probe = None
-        if self.error is not None and not self._stopped:
+        if self.error is not None and not self._retired:
             self._plan_probe()
 
     def _fault(self, code: str) -> IssuerError:

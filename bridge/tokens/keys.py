@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bridge.errors import IssuerError, TokenError
 from bridge.tokens.fetch import MAX_ANSWER_BYTES, Fetcher, FetchError
+from bridge.tokens.fingerprint import Fingerprint, fingerprint
 from bridge.tokens.jwk import VerificationKey, read_key_set
 from bridge.tokens.metadata import discover_jwks_uri
 
@@ -25,18 +26,22 @@ _FILE_POLL_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 30.0
 _NOT_FETCHED_YET = "not_fetched_yet"
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d+)"?(?:$|[\s,])', re.IGNORECASE)
+_AGE = re.compile(r"\s*(\d+)\s*")
 _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
-    """Where an issuer's keys come from; equal sources share one key set across reloads."""
+    """Where an issuer's keys come from; equal sources share one key set across reloads.
+
+    How they are fetched makes it no other source.
+    """
 
     issuer: str
     jwks_uri: str | None
     jwks_file: Path | None
-    timeout_seconds: int
-    allow_insecure_http: bool
+    timeout_seconds: int = field(compare=False)
+    allow_insecure_http: bool = field(compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +52,21 @@ class FetchReport:
         error: Stable code; None: the fetch was good.
         keys: Usable keys at hand after it.
         next_fetch_seconds: When the next one is due.
+        removed: Keys that it has retired.
     """
 
     issuer: str
     error: str | None
     keys: int
     next_fetch_seconds: float
+    removed: int = 0
 
 
 class KeySet:
     """The keys of one issuer, kept fresh from `start` to `stop`.
 
     Args:
-        source: Where they come from.
+        source: Where they come from; an equal one may be put in its place.
         fetcher: The HTTP client.
         report: Called after every fetch; must not raise.
     """
@@ -80,8 +87,8 @@ class KeySet:
         self._succeeded_at: float | None = None
         self._asked_for_kid_at = -UNKNOWN_KID_COOLDOWN_SECONDS
         self._failures = 0
-        self._file_fingerprint: tuple[int, ...] | None = None
-        self._stopped = False
+        self._file_fingerprint: Fingerprint = None
+        self._retired = False
 
     @property
     def keys(self) -> tuple[VerificationKey, ...]:
@@ -97,11 +104,15 @@ class KeySet:
         """Begin to fetch; the task is the first fetch, and never raises."""
         return self._begin_fetch()
 
-    async def stop(self) -> None:
-        """Fetch no more."""
-        self._stopped = True
+    def retire(self) -> None:
+        """Fetch no more but for checks that began before: they may still wait for keys."""
+        self._retired = True
         if self._timer is not None:
             self._timer.cancel()
+
+    async def stop(self) -> None:
+        """Fetch no more."""
+        self.retire()
         if self._fetch is not None:
             self._fetch.cancel()
             await asyncio.wait([self._fetch])
@@ -153,7 +164,7 @@ class KeySet:
             self._tell(delay)
         finally:
             self._fetch = None
-            if not self._stopped:
+            if not self._retired:
                 self._next_fetch_at = self._loop.time() + delay
                 self._timer = self._loop.call_later(delay, self._begin_fetch)
 
@@ -173,36 +184,40 @@ class KeySet:
             timeout_seconds=source.timeout_seconds,
             allow_insecure_http=source.allow_insecure_http,
         )
-        delay = refresh_after(document.cache_control)
-        self._take(document.body)
-        self._tell(delay)
+        delay = refresh_after(document.cache_control, document.age)
+        self._tell(delay, self._take(document.body))
         return delay
 
     def _load_file(self, file: Path) -> float:
         """Read the file if it is another one than last time; a swapped link is another file."""
-        fingerprint = _fingerprint(file)
-        if fingerprint != self._file_fingerprint or self.error == _NOT_FETCHED_YET:
-            self._file_fingerprint = fingerprint
+        seen = fingerprint(file)
+        if seen != self._file_fingerprint or self.error == _NOT_FETCHED_YET:
+            self._file_fingerprint = seen
             try:
                 with file.open("rb") as stream:
-                    self._take(stream.read(MAX_ANSWER_BYTES))
+                    removed = self._take(stream.read(MAX_ANSWER_BYTES))
             except OSError:
                 raise FetchError("file_unreadable") from None
-            self._tell(_FILE_POLL_SECONDS)
+            self._tell(_FILE_POLL_SECONDS, removed)
         elif self.error is None:
             self._succeeded_at = self._loop.time()
         return _FILE_POLL_SECONDS
 
-    def _take(self, raw: bytes) -> None:
-        """Put a new key set into force; keys that stay keep their identity."""
+    def _take(self, raw: bytes) -> int:
+        """Put a new key set into force; keys that stay keep their identity.
+
+        Returns:
+            How many went.
+        """
         try:
             fetched = read_key_set(raw)
         except ValueError:
             raise FetchError("no_usable_key_set") from None
         known = {key.fingerprint: key for key in self._keys}
         keys = {key.fingerprint: known.get(key.fingerprint, key) for key in fetched}
-        for removed in known.keys() - keys.keys():
-            known[removed].retired = True  # voids the cached tokens that it verified
+        removed = known.keys() - keys.keys()
+        for each in removed:
+            known[each].retired = True  # voids the cached tokens that it verified
         self._keys = tuple(keys.values())
         by_kid: dict[str, tuple[VerificationKey, ...]] = {}
         for key in self._keys:
@@ -211,30 +226,30 @@ class KeySet:
         self._by_kid = by_kid
         self._succeeded_at = self._loop.time()
         self.error = None
+        return len(removed)
 
-    def _tell(self, delay: float) -> None:
-        self._report(FetchReport(self.source.issuer, self.error, len(self._keys), delay))
+    def _tell(self, delay: float, removed: int = 0) -> None:
+        self._report(FetchReport(self.source.issuer, self.error, len(self._keys), delay, removed))
 
 
-def refresh_after(cache_control: str) -> float:
+def refresh_after(cache_control: str, age: str = "") -> float:
     """Give the seconds after which to fetch again: before the answer goes stale.
 
     Args:
         cache_control: Value of the answer's `Cache-Control` (RFC 9111 §5.2.2); between one minute
             and 24 hours it is respected, 10 minutes without one.
+        age: Value of its `Age` (§5.1), which is what a cache on the way has used up of `max-age`.
     """
     lifetime = _DEFAULT_LIFETIME_SECONDS
     if _NO_CACHE.search(cache_control):
         lifetime = _MIN_LIFETIME_SECONDS
     elif match := _MAX_AGE.search(cache_control):
-        lifetime = float(match[1])
+        lifetime = _delta_seconds(match[1])
+        if used := _AGE.fullmatch(age):
+            lifetime -= _delta_seconds(used[1])
     return min(max(lifetime, _MIN_LIFETIME_SECONDS), _MAX_LIFETIME_SECONDS) * 0.9
 
 
-def _fingerprint(file: Path) -> tuple[int, ...] | None:
-    """Identify a file's content without reading it; None: there is no such file."""
-    try:
-        status = file.stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size)
+def _delta_seconds(digits: str) -> float:
+    """Read a number of seconds of any length (RFC 9111 §1.2.2)."""
+    return min(float(digits), 2.0**31)

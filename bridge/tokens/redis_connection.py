@@ -11,23 +11,26 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-_PING_SECONDS = 5.0
-_PING_AGAIN_SECONDS = 1.0
+_PROBE_SECONDS = 5.0
+_PROBE_AGAIN_SECONDS = 1.0
+_PROBE_LIFETIME_SECONDS = 10
 _MAX_CONNECTIONS = 64
 
 
 class RedisDownError(Exception):
-    """It does not answer; whoever asked knows what that means."""
+    """It does not answer, or takes no write; whoever asked knows what that means."""
 
 
 class RedisConnection:
     """Connections to one Redis, from `__aenter__` to `__aexit__`.
 
-    While it does not answer, commands fail at once, and it is asked again in the background.
+    While it does not answer, commands fail at once, and it is asked again in the background: to
+    write, since a replica, or one that is full, answers and is of no use.
 
     Args:
         url: `redis://`, `rediss://` or `unix://`; may hold a password, so it is never shown.
         timeout_seconds: Bound of each call.
+        prefix: Of all keys that are written.
         on_change: Is told what is wrong when it stops answering, and None when it answers again.
 
     Attributes:
@@ -35,14 +38,21 @@ class RedisConnection:
     """
 
     def __init__(
-        self, url: str, timeout_seconds: float, on_change: Callable[[str | None], None]
+        self,
+        url: str,
+        timeout_seconds: float,
+        prefix: str,
+        on_change: Callable[[str | None], None],
     ) -> None:
         self._url = url
         self._timeout_seconds = timeout_seconds
+        self._prefix = prefix
         self._on_change = on_change
         self._client: Redis
-        self._pinging: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
         self._failed = asyncio.Event()
+        self._in_hand = 0
+        self._idle = asyncio.Event()
         self.error: str | None = None
 
     async def __aenter__(self) -> Self:
@@ -60,7 +70,7 @@ class RedisConnection:
             retry=Retry(NoBackoff(), 0),
         )
         self._client = Redis.from_pool(pool)
-        self._pinging = asyncio.create_task(self._ping())
+        self._probing = asyncio.create_task(self._probe())
         return self
 
     async def __aexit__(
@@ -69,42 +79,53 @@ class RedisConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._pinging is not None:
-            self._pinging.cancel()
-            await asyncio.wait([self._pinging])
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        while self._in_hand:  # bounded by the time-out of each
+            self._idle.clear()
+            await self._idle.wait()
         with contextlib.suppress(Exception):
             await self._client.aclose()
 
-    async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
-        """Give what a command answers.
+    async def call(self, command: Callable[[Redis, str], Awaitable[Any]], name: str) -> Any:
+        """Give what a command about a key answers.
+
+        Args:
+            command: Is given the whole key, too.
+            name: Of the key, without the prefix.
 
         Raises:
             RedisDownError: Nothing, or an error.
         """
         if self.error is None:
+            self._in_hand += 1
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    return await command(self._client)
+                    return await command(self._client, self._prefix + name)
             except Exception as fault:
                 self._change(_name(fault))
+            finally:
+                self._in_hand -= 1
+                self._idle.set()
         raise RedisDownError
 
-    async def _ping(self) -> None:
+    async def _probe(self) -> None:
         """Ask every few seconds, so that a failure is seen before a client meets it."""
         while True:
             try:
                 if self.error is not None:  # those that were open may all be dead
                     await self._client.connection_pool.disconnect(inuse_connections=False)
                 async with asyncio.timeout(self._timeout_seconds):
-                    await self._client.ping()
+                    await self._client.set(f"{self._prefix}probe", b"", ex=_PROBE_LIFETIME_SECONDS)
             except Exception as fault:
                 self._change(_name(fault))
             else:
                 self._change(None)
-            pause = _PING_SECONDS if self.error is None else _PING_AGAIN_SECONDS
+            pause = _PROBE_SECONDS if self.error is None else _PROBE_AGAIN_SECONDS
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._failed.wait(), pause)
-                await asyncio.sleep(_PING_AGAIN_SECONDS)
+                await asyncio.sleep(_PROBE_AGAIN_SECONDS)
             self._failed.clear()
 
     def _change(self, error: str | None) -> None:

@@ -59,6 +59,15 @@ class ReplayMemory:
         self._lifetime = lifetime
         self._bucket_seconds = max(1, lifetime // _BUCKETS)
 
+    def begin_anew(self, since: int) -> None:
+        """Take no proof that was issued before an instant: where it was used is not known here."""
+        self._since = max(self._since, since)
+
+    def holds(self, key: bytes, now: int) -> bool:
+        """Tell whether a proof is remembered, without using it."""
+        self._forget(now)
+        return self._holds(key)
+
     def claim(self, key: bytes, iat: float, now: int) -> Claimed:
         """Use a proof, if it was not used before.
 
@@ -70,7 +79,7 @@ class ReplayMemory:
         self._forget(now)
         if iat < self._since:
             return "forgotten"
-        if any(key in bucket.used for bucket in self._buckets):
+        if self._holds(key):
             return "replayed"
         if self._count >= self._max_entries:
             return "full"
@@ -81,6 +90,9 @@ class ReplayMemory:
         newest.last = max(newest.last, now)
         self._count += 1
         return "fresh"
+
+    def _holds(self, key: bytes) -> bool:
+        return any(key in bucket.used for bucket in self._buckets)
 
     def _forget(self, now: int) -> None:
         """Drop what has lived its time; what was issued until then cannot be told any more."""

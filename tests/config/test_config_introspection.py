@@ -178,10 +178,10 @@ def test_without_introspection_there_are_only_jwts(tmp_path: Path) -> None:
 
 def test_secrets_files_are_watched_also_those_that_are_missing(tmp_path: Path) -> None:
     text = with_line("issuer", "introspection: {client_id: a, client_secret_file: secret}")
-    assert load(tmp_path, text).files == (tmp_path / "bridge.yaml", tmp_path / "secret")
+    assert tuple(load(tmp_path, text).files) == (tmp_path / "bridge.yaml", tmp_path / "secret")
     with pytest.raises(ConfigError) as refused:
         load(tmp_path, text.replace("_file: secret", "_file: gone"))
-    assert refused.value.files == (tmp_path / "gone",)
+    assert refused.value.files[tmp_path / "gone"] is None
 
 
 def test_a_changed_secret_makes_other_settings(tmp_path: Path) -> None:

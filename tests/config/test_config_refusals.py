@@ -33,6 +33,7 @@ URL = "must be an absolute URL such as https://login.example.com/keys"
 CLAIM = "must be a claim's name, or a list of alternatives: names, or lists of names"
 NO_ORIGIN = "needs external_origin or resource: the htu of DPoP proofs is compared with it"
 REDIS_URL = "must be a URL such as redis://redis.internal:6379/0, rediss://… or unix:///path"
+REDIS_QUERY = "must have no query and no fragment: the bridge sets the options itself"
 REDIS_PASSWORD = "must not hold a user name or password: use redis_url_file or _env"
 VARIABLE = "must be the name of an environment variable, such as CLIENT_SECRET"
 STATUS = "must be 503 or a client error from 400 to 499, but not 401 and 407"
@@ -85,8 +86,8 @@ FILE = [
     refuse("file", "dpop: {nonce_secret_file: .}", "1: dpop.nonce_secret_file: names a file that cannot be read: Is a directory", name="dpop-nonce-secret-directory"),
     refuse("file", "dpop: {nonce_secret_file: bridge.yaml, nonce_secret_env: A-B}", f"1: dpop.nonce_secret_env: {VARIABLE}", "1: dpop.nonce_secret_env: must not stand beside nonce_secret_file", "1: dpop.nonce_secret_env: names an environment variable that is not set", name="dpop-two-nonce-secrets"),
     refuse("file", "dpop: {replay: {redis_url: redis://:secret@a}}", f"1: dpop.replay.redis_url: {REDIS_PASSWORD}", name="redis-password"),
-    refuse("file", "dpop: {replay: {redis_url: 'redis://a?password=b'}}", f"1: dpop.replay.redis_url: {REDIS_PASSWORD}", name="redis-password-in-query"),
-    *(refuse("file", f"dpop: {{replay: {{redis_url: '{url}'}}}}", f"1: dpop.replay.redis_url: {REDIS_URL}", name=f"redis-{url}") for url in ("http://a", "redis://", "unix://", "redis://a:0", "redis://a:x", "a b")),
+    *(refuse("file", f"dpop: {{replay: {{redis_url: '{url}'}}}}", f"1: dpop.replay.redis_url: {REDIS_QUERY}", name=f"redis-{url}") for url in ("redis://a?password=b", "redis://a/0?db=abc", "unix:///a?retry_on_timeout=yes", "redis://a?", "redis://a#0")),
+    *(refuse("file", f"dpop: {{replay: {{redis_url: '{url}'}}}}", f"1: dpop.replay.redis_url: {REDIS_URL}", name=f"redis-{url}") for url in ("http://a", "redis://", "unix://", "redis://a:0", "redis://a:x", "redis://a/b", "redis://a/0/1", "unix://a/b", "a b")),
     refuse("file", "dpop: {replay: {redis_url_env: NOT_THERE}}", "1: dpop.replay.redis_url_env: names an environment variable that is not set", name="redis-variable-missing"),
     refuse("file", "dpop: {replay: {redis_url_file: bridge.yaml}}", f"1: dpop.replay.redis_url_file: {REDIS_URL}", name="redis-file-holds-none"),
     refuse("file", "dpop: {replay: {redis_url: redis://a, redis_url_env: PATH}}", f"1: dpop.replay.redis_url_env: {REDIS_URL}", "1: dpop.replay.redis_url_env: must not stand beside redis_url", name="two-redis"),

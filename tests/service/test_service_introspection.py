@@ -176,6 +176,19 @@ async def test_a_changed_secret_reloads_and_a_missing_one_changes_nothing(
     assert service.runtime.tally.config_problems == []
 
 
+async def test_a_check_that_began_before_a_reload_is_answered_after_it(
+    server: Server, service: Service
+) -> None:
+    before = service.runtime.checker
+    service.file.with_name("secret").write_text("changed")
+    service.runtime.want_reload()
+    await eventually(lambda: service.runtime.tally.config_loads["ok"] == 2)
+    headers = [("authorization", f"Bearer {TOKEN}")]
+    request = ask("POST", "https://api.example.com/transfers", headers)
+    checked = await before.check(request, int(time.time()))
+    assert checked.decision.reason == "requirement_met"
+
+
 async def test_a_secret_that_a_refused_file_waits_for_loads_it_when_it_comes(
     server: Server, service: Service
 ) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import re
+import secrets
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,12 @@ from running_bridge import (
 )
 
 from bridge.cli import main
+from bridge.config.load import load_config
+from bridge.config.settings import Config
+from bridge.errors import ProofError
+from bridge.service.log import silent_log
+from bridge.service.proof_memory import ProofMemory
+from bridge.tokens.dpop import UsedProof
 from e2e.harness.http1 import Request
 from e2e.harness.proofs import GOOD, ProofKey, ProofSpec, base64url, prove
 from e2e.harness.tokens import SigningKey, TokenSpec, mint
@@ -364,8 +373,10 @@ def test_proof_is_used_up_for_all_workers_and_replicas(
         assert PASSWORD not in said
     keys = redis.ask(b"KEYS stepup-bridge:dpop:*\r\n").decode()
     assert keys.count("stepup-bridge:dpop:") >= 4
-    name = keys.splitlines()[2]
-    assert 60 < int(redis.ask(f"TTL {name}\r\n".encode())[1:]) <= 90
+    name = next(
+        line for line in keys.splitlines() if ":dpop:" in line and not line.endswith("probe")
+    )
+    assert 80 < int(redis.ask(f"TTL {name}\r\n".encode())[1:]) <= 91
 
 
 @pytest.mark.parametrize("on_error", ["refuse", "allow"])
@@ -423,6 +434,33 @@ def test_redis_that_is_down_at_the_start_is_seen(directory: Path, signing_key: S
         assert answer["response"]["status"] == 503
 
 
+def test_redis_that_takes_no_writes_is_down_and_said_to_be_so_once(
+    directory: Path, tmp_path_factory: pytest.TempPathFactory, signing_key: SigningKey
+) -> None:
+    """It answers a PING all the same."""
+    bearer = token(signing_key, KEY.cnf)
+    with RedisServer(tmp_path_factory.mktemp("redis")) as redis:
+        document = constrained(dpop={"replay": {"redis_url_env": "TEST_REDIS"}})
+        with Service(directory, document, environment={"TEST_REDIS": redis.url}) as service:
+            service.wait_until_ready()
+            assert redis.ask(b"REPLICAOF 127.0.0.1 1\r\n").startswith(b"+OK")
+            failed = service.wait_for_event("replay_store_failed")
+            assert failed["reason"] == "ReadOnlyError"
+            wait_until(lambda: _refused_writes(redis) > 2, seconds=SECONDS, what="more attempts")
+            answer = service.ask(asked("any", f"DPoP {bearer}", proof_for("any", bearer)))
+            assert answer["response"]["status"] == 503
+            assert service.metric("stepup_dpop_replay_store_up") == 0
+            assert redis.ask(b"REPLICAOF NO ONE\r\n").startswith(b"+OK")
+            service.wait_for_event("replay_store_recovered")
+            assert service.ask(asked("any", f"DPoP {bearer}", proof_for("any", bearer)))["allow"]
+            assert len(list(service.events("replay_store_failed"))) == 1
+
+
+def _refused_writes(redis: RedisServer) -> int:
+    found = re.search(rb"errorstat_READONLY:count=(\d+)", redis.ask(b"INFO errorstats\r\n"))
+    return int(found[1]) if found else 0
+
+
 def test_redis_that_hangs_costs_one_time_out(directory: Path, signing_key: SigningKey) -> None:
     """The first proof waits; the next are refused at once until Redis answers again."""
     bearer = token(signing_key, KEY.cnf)
@@ -459,6 +497,46 @@ def test_reload_keeps_used_proofs(directory: Path, signing_key: SigningKey) -> N
         more = service.ask(asked("any", f"DPoP {bearer}", proof_for("any", bearer)))
         assert more["response"]["status"] == 503
         assert reason(service) == "replay_memory_full"
+
+
+async def refused_by(memory: ProofMemory, proof: UsedProof, config: Config, now: int) -> str | None:
+    """Claim a proof, and give the reason of a refusal."""
+    try:
+        await memory.claim(proof, config.dpop, now)
+    except ProofError as refusal:
+        return refusal.reason
+    return None
+
+
+async def test_proof_is_taken_once_though_a_reload_brings_or_drops_redis(
+    directory: Path, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEST_REDIS", redis.url)
+    file = directory / "bridge.yaml"
+    alone = load_config(write_config(file, constrained()))
+    replay = {"redis_url_env": "TEST_REDIS"}
+    shared = load_config(write_config(file, constrained(dpop={"replay": replay})))
+    now, leeway = 1_700_000_000, alone.dpop.leeway
+    memory = ProofMemory(now, silent_log())
+    async with contextlib.AsyncExitStack() as opened:
+
+        async def reload(config: Config, now: int) -> None:
+            memory.take_over(config, await memory.prepare(config, opened), now)
+
+        def proof(iat: int) -> UsedProof:
+            return UsedProof("jkt", secrets.token_hex(8), iat)
+
+        early, late = proof(now), proof(now + leeway)
+        await reload(alone, now)
+        assert await refused_by(memory, early, alone, now) is None
+        await reload(shared, now)
+        assert await refused_by(memory, early, shared, now) == "dpop_proof_replayed"
+        assert await refused_by(memory, late, shared, now) is None
+        assert await refused_by(memory, late, shared, now) == "dpop_proof_replayed"
+        await reload(alone, now)
+        assert await refused_by(memory, early, alone, now) == "dpop_proof_older_than_memory"
+        assert await refused_by(memory, late, alone, now) == "dpop_proof_older_than_memory"
+        assert await refused_by(memory, proof(now + leeway + 1), alone, now + 1) is None
 
 
 def test_proof_from_before_the_start_is_refused(directory: Path, signing_key: SigningKey) -> None:

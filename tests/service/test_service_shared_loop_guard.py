@@ -89,7 +89,7 @@ def test_replicas_and_workers_count_together(
             answers.append(client.transfer())
         counted = one.metric(METRIC) + two.metric(METRIC)
         keys = redis.ask(b"KEYS *\r\n").decode()
-        name = keys.split("\r\n")[2]
+        (name,) = (line for line in keys.split("\r\n") if ":" in line and "probe" not in line)
         kept = redis.ask(f"GET {name}\r\n".encode()).decode()
         seconds = int(redis.ask(f"TTL {name}\r\n".encode())[1:])
 
@@ -97,7 +97,6 @@ def test_replicas_and_workers_count_together(
     assert statuses == [401, 401, 401, 403, 403, 403]
     assert TOLD in headers_of(answers[2])["www-authenticate"]
     assert counted == 2
-    assert keys.startswith("*1\r\n")
     assert name.startswith("stepup-bridge:loop:")
     assert "create-transfer" in kept
     assert "alice" not in keys + kept

@@ -108,6 +108,19 @@ def test_entry_of_a_removed_key_is_void_and_others_are_not() -> None:
     assert cache.find(digest(2), NOW) is not None
 
 
+def test_entries_of_removed_keys_are_dropped_at_once() -> None:
+    cache: TokenCache[str] = TokenCache(10, TTL)
+    removed = make_key()
+    for number, key in enumerate((removed, KEY, None, removed)):
+        cache.add(digest(number), TOKEN, ISSUER, key, NOW)
+    cache.drop_retired()
+    assert len(cache) == 4
+    removed.retired = True
+    cache.drop_retired()
+    assert len(cache) == 2
+    assert all(cache.find(digest(number), NOW) for number in (1, 2))
+
+
 @pytest.mark.parametrize("entries", [1, 2, 3])
 def test_the_oldest_entry_makes_room(entries: int) -> None:
     cache: TokenCache[str] = TokenCache(3, TTL)

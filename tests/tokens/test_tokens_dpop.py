@@ -491,3 +491,15 @@ def test_older_proofs_and_shorter_windows_never_turn_a_refusal_into_a_pass(
 def test_how_long_a_proof_lives_covers_all_the_time_in_which_it_is_taken() -> None:
     settings = replace(SETTINGS, iat_window=30, leeway=7)
     assert settings.lifetime == 30 + 7 + 7
+
+
+@pytest.mark.parametrize("leeway", [0, 1, 10])
+def test_used_proof_is_remembered_for_as_long_as_it_could_be_used(leeway: int) -> None:
+    """In Redis even where `leeway` is 0 and the last second has only begun: `now` is whole."""
+    settings = DpopSettings(iat_window=60, leeway=leeway)
+    used_at = NOW - leeway  # as early as it is taken
+    check(proof(), settings=settings, now=used_at)
+    over = used_at + settings.lifetime + 1
+    check(proof(), settings=settings, now=over - 1)
+    assert refusal(proof(), settings=settings, now=over) == ("iat", "dpop_proof_too_old")
+    assert used_at + settings.shared_lifetime == over + leeway

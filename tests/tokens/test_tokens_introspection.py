@@ -38,6 +38,8 @@ from bridge.tokens.keys import KeySet, KeySource
 from bridge.tokens.settings import IntrospectionSettings, IssuerSettings
 from bridge.tokens.verifier import Issuer, TokenVerifier
 
+from .tokens_issuer import Clock
+
 AUD = "https://api.example.com"
 SECRET = "s3cr3t:x7Gq"
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -166,7 +168,7 @@ class Bench:
 
     def introspection(self, settings: IssuerSettings) -> Introspection:
         introspection = Introspection(settings, self.reports.append)
-        self._cleanup.push_async_callback(introspection.stop, finish=False)
+        self._cleanup.push_async_callback(introspection.stop)
         return introspection
 
     async def issuer(self, settings: IssuerSettings) -> Issuer:
@@ -414,7 +416,7 @@ async def test_a_connection_that_was_kept_for_too_long_is_no_fault(bench: Bench)
         assert await ask(introspection, "two") == {}
         assert connections == 2
     finally:
-        await introspection.stop(finish=False)
+        await introspection.stop()
         listener.close()
         await listener.wait_closed()
 
@@ -493,19 +495,47 @@ async def test_a_call_is_finished_though_all_have_gone_away(server: Server, benc
     assert bench.reports == [IntrospectionReport(server.url, None, changed=False)]
 
 
-async def test_stopping_lets_calls_finish_or_ends_them(server: Server, bench: Bench) -> None:
+async def test_stopping_ends_the_calls_under_way(server: Server, bench: Bench) -> None:
     server.behaviour = _wait_for(server)
-    ended, finished = (bench.introspection(settings_of(server)) for _ in range(2))
-    tasks = [each.ask("opaque", digest("opaque")) for each in (ended, finished)]
-    await eventually(lambda: len(server.calls) == 2)
-    await ended.stop(finish=False)
-    stopping = asyncio.create_task(finished.stop(finish=True))
-    server.released.set()
-    await stopping
-    assert tasks[0].cancelled()
-    assert await tasks[1] is None
+    introspection = bench.introspection(settings_of(server))
+    task = introspection.ask("opaque", digest("opaque"))
+    await eventually(lambda: len(server.calls) == 1)
+    await introspection.stop()
+    assert task.cancelled()
     with pytest.raises(IssuerError):
-        finished.ask("more", digest("more"))
+        introspection.ask("more", digest("more"))
+
+
+async def test_retired_it_still_answers_the_checks_that_began_before(
+    server: Server, bench: Bench
+) -> None:
+    server.behaviour = _wait_for(server)
+    introspection = bench.introspection(settings_of(server))
+    under_way = introspection.ask("opaque", digest("opaque"))
+    await eventually(lambda: len(server.calls) == 1)
+    await introspection.retire()
+    joined = introspection.ask("opaque", digest("opaque"))
+    server.released.set()
+    assert joined is under_way
+    assert await under_way is None
+    server.behaviour = None
+    server.tokens["late"] = {"sub": "alice"}
+    for _ in range(2):
+        assert (await ask(introspection, "late"))["sub"] == "alice"
+    assert server.asked == ["opaque", "late", "late"]
+
+
+async def test_retired_it_asks_no_more_by_itself(
+    server: Server, bench: Bench, clock: Clock
+) -> None:
+    server.behaviour = answering(500)
+    introspection = bench.introspection(settings_of(server))
+    assert isinstance(await introspection.ask("opaque", digest("opaque")), IssuerError)
+    await introspection.retire()
+    for token in ("one", "two"):
+        await clock.leap(5)  # the first probe would be due after a second
+        assert isinstance(await introspection.ask(token, digest(token)), IssuerError)
+    assert server.asked == ["opaque", "one", "two"]
 
 
 # --- caches
@@ -750,7 +780,7 @@ async def test_a_fault_at_once_is_no_reason_not_to_ask_the_next(
 ) -> None:
     other.tokens["good"] = {}
     first, second = (bench.introspection(settings_of(each)) for each in (server, other))
-    await first.stop(finish=True)
+    await first.stop()
     assert (await ask_each([first, second], "good", digest("good")))[0] is second
     with pytest.raises(IssuerError):
         await ask_each([second, first], "unknown", digest("unknown"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,32 @@ def test_keys_are_fetched_again_before_they_go_stale(cache_control: str, lifetim
     assert refresh_after(cache_control) == pytest.approx(lifetime * 0.9)
 
 
+@pytest.mark.parametrize(
+    ("cache_control", "age", "lifetime"),
+    [
+        pytest.param("max-age=600", "590", 60, id="nearly-all"),
+        pytest.param("max-age=600", "539", 61, id="all-but-a-minute-and-a-second"),
+        pytest.param("max-age=600", " 100 ", 500, id="some"),
+        pytest.param("max-age=600", "601", 60, id="more-than-all"),
+        pytest.param("max-age=90000", "3600", 86400, id="of-more-than-a-day"),
+        pytest.param("max-age=600", "-1", 600, id="negative"),
+        pytest.param("max-age=600", "1, 2", 600, id="repeated"),
+        pytest.param("max-age=" + "9" * 400, "9" * 400, 60, id="beyond-any-number"),
+        pytest.param("", "590", 600, id="without-max-age"),
+    ],
+)
+def test_time_in_a_cache_on_the_way_counts(cache_control: str, age: str, lifetime: float) -> None:
+    assert refresh_after(cache_control, age) == pytest.approx(lifetime * 0.9)
+
+
+async def test_refresh_follows_age(
+    issuer: IssuerServer, clock: Clock, new_key_set: NewKeySet, reports: Reports
+) -> None:
+    issuer.publish(OLD, cache_control="max-age=600", age="500")
+    await new_key_set(source_of(issuer)).start()
+    assert await reports.next() == FetchReport(issuer.url, None, 1, 90.0)
+
+
 async def test_refresh_follows_cache_control(
     issuer: IssuerServer, clock: Clock, new_key_set: NewKeySet, reports: Reports
 ) -> None:
@@ -107,6 +134,29 @@ async def test_refresh_follows_cache_control(
 async def test_age_is_that_of_the_last_good_fetch(keys: KeySet, clock: Clock) -> None:
     await clock.leap(100)
     assert keys.age_seconds == pytest.approx(100, abs=5)
+
+
+def test_source_is_the_same_however_it_is_fetched() -> None:
+    source = KeySource("https://a", "https://a/k", None, 2, allow_insecure_http=False)
+    assert source == replace(source, timeout_seconds=3)
+    assert source == replace(source, allow_insecure_http=True)
+    assert source != replace(source, issuer="https://b")
+    assert source != replace(source, jwks_uri="https://a/l")
+    assert source != replace(source, jwks_file=Path("k"))
+
+
+async def test_fetch_follows_a_source_that_took_the_place_of_an_equal_one(
+    keys: KeySet, issuer: IssuerServer, clock: Clock, reports: Reports
+) -> None:
+    gate = Gate(raw("{}"))
+    issuer.answers["/jwks"] = gate
+    keys.source = replace(keys.source, timeout_seconds=60)
+    await clock.leap(540)
+    await asyncio.wait_for(gate.arrived.wait(), PATIENCE_SECONDS)
+    await clock.leap(50)
+    assert reports.none_waits
+    await clock.leap(10)
+    assert (await reports.next()).error == "timeout"
 
 
 # Failed fetches
@@ -212,7 +262,7 @@ async def test_failed_fetches_are_retried_ever_more_rarely_until_one_is_good(
     assert len(issuer.asked) == asked
     issuer.publish(NEW)
     await clock.leap(5)
-    assert await reports.next() == FetchReport(issuer.url, None, 1, 540.0)
+    assert await reports.next() == FetchReport(issuer.url, None, 1, 540.0, removed=1)
     assert keys.error is None
     issuer.answers["/jwks"] = raw("", 500)
     await clock.leap(540)
@@ -248,7 +298,7 @@ async def test_removed_key_is_retired_and_a_staying_one_is_the_same(
     assert keys.find("old") == (old,)
     issuer.publish(NEW)
     await clock.leap(540)
-    await reports.next()
+    assert (await reports.next()).removed == 1
     assert old.retired
     assert keys.find("old") == ()
     (new,) = keys.find("new")
@@ -451,6 +501,24 @@ async def test_stopped_key_set_fetches_no_more(
     assert kids(keys) == ["old"]
 
 
+async def test_retired_key_set_fetches_for_the_checks_in_hand_alone(
+    keys: KeySet, issuer: IssuerServer, clock: Clock, reports: Reports
+) -> None:
+    gate = Gate(raw(set_of(OLD, NEW)))
+    issuer.answers["/jwks"] = gate
+    waiting = asyncio.create_task(keys.find_or_fetch("new"))
+    await asyncio.wait_for(gate.arrived.wait(), PATIENCE_SECONDS)
+    keys.retire()
+    gate.opened.set()
+    assert await asyncio.wait_for(waiting, PATIENCE_SECONDS) == keys.find("new")
+    await clock.leap(31)
+    issuer.publish(OTHER)
+    assert await keys.find_or_fetch("other") == keys.keys
+    asked = len(issuer.asked)
+    await clock.leap(24 * 3600)
+    assert len(issuer.asked) == asked
+
+
 async def test_stop_ends_a_hanging_fetch_and_who_waits_for_it(
     keys: KeySet, issuer: IssuerServer
 ) -> None:
@@ -466,7 +534,7 @@ async def test_stop_ends_a_hanging_fetch_and_who_waits_for_it(
 # jwks_file
 
 
-def replace(file: Path, text: str) -> None:
+def put(file: Path, text: str) -> None:
     """Put a new file in the place of the old one, as tools that write atomically do."""
     new = file.with_suffix(".new")
     new.write_text(text)
@@ -484,7 +552,7 @@ async def file(tmp_path: Path) -> Path:
     return file
 
 
-@pytest.mark.parametrize("write", [replace, rewrite])
+@pytest.mark.parametrize("write", [put, rewrite])
 async def test_changed_file_is_read(
     file: Path,
     clock: Clock,
@@ -524,11 +592,11 @@ async def test_swapped_link_is_another_file(
 
 
 def break_it(file: Path) -> None:
-    replace(file, '{"keys": [')
+    put(file, '{"keys": [')
 
 
 def empty_it(file: Path) -> None:
-    replace(file, "")
+    put(file, "")
 
 
 def take_it_away(file: Path) -> None:
@@ -562,7 +630,7 @@ async def test_spoilt_file_keeps_the_last_good_keys_until_it_is_good_again(
     assert kids(keys) == ["old"]
     with pytest.raises(IssuerError):
         await keys.find_or_fetch("new")
-    replace(file, set_of(NEW))
+    put(file, set_of(NEW))
     await clock.leap(1)
     while (report := await reports.next()).error is not None:
         pass
@@ -603,7 +671,7 @@ async def test_unknown_kid_reads_a_changed_file_at_once(
 ) -> None:
     keys = new_key_set(source_in(file))
     await keys.start()
-    replace(file, set_of(NEW))
+    put(file, set_of(NEW))
     assert await keys.find_or_fetch("new") == keys.keys
 
 

@@ -72,6 +72,26 @@ def test_proof_from_before_the_start_is_refused() -> None:
     assert used.claim(key("c"), NOW, NOW) == "fresh"
 
 
+def test_memory_that_begins_anew_takes_nothing_older_and_forgets_nothing() -> None:
+    used = memory()
+    used.claim(key("a"), NOW, NOW)
+    used.begin_anew(NOW + 11)
+    assert used.claim(key("b"), NOW + 10, NOW) == "forgotten"
+    assert used.claim(key("c"), NOW + 11, NOW + 1) == "fresh"
+    assert used.holds(key("a"), NOW + 1)
+    used.begin_anew(NOW)
+    assert used.claim(key("b"), NOW + 10, NOW) == "forgotten"
+
+
+def test_look_uses_nothing_and_sees_a_use_for_a_lifetime() -> None:
+    used = memory()
+    assert not used.holds(key("a"), NOW)
+    assert used.claim(key("a"), NOW, NOW) == "fresh"
+    assert used.holds(key("a"), NOW + LIFETIME)
+    assert not used.holds(key("a"), NOW + LIFETIME + 1)
+    assert len(used) == 0
+
+
 def test_full_memory_takes_no_more_and_forgets_nothing() -> None:
     used = memory(max_entries=2)
     found = [used.claim(key(name), NOW, NOW) for name in "abcab"]

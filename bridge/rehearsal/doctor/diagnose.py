@@ -100,7 +100,7 @@ class _Patient:
         if self.keys is not None:
             await self.keys.stop()
         if self.introspection is not None:
-            await self.introspection.stop(finish=False)
+            await self.introspection.stop()
         await self.fetcher.__aexit__(None, None, None)
 
     async def examine(self) -> IssuerFacts:
