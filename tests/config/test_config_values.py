@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from config_files import VALID, problems_of, replaced, with_line
 
+from bridge import pip_install
 from bridge.config.load import load_config
 from bridge.config.settings import (
     Config,
@@ -424,5 +425,5 @@ def test_redis_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     lines = "dpop: {replay: {redis_url: redis://a}}"
     assert problems_of(tmp_path, with_line("file", lines)) == [
         "bridge.yaml:1: dpop.replay.redis_url:"
-        " needs the extra redis: pip install 'stepup-bridge[redis]'"
+        f" needs the extra redis: {pip_install('redis')}"
     ]
