@@ -424,6 +424,5 @@ def test_redis_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("bridge.config.checks.find_spec", lambda _: None)
     lines = "dpop: {replay: {redis_url: redis://a}}"
     assert problems_of(tmp_path, with_line("file", lines)) == [
-        "bridge.yaml:1: dpop.replay.redis_url:"
-        f" needs the extra redis: {pip_install('redis')}"
+        f"bridge.yaml:1: dpop.replay.redis_url: needs the extra redis: {pip_install('redis')}"
     ]
