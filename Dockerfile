@@ -1,4 +1,4 @@
-# The bridge in a container: `docker build -t stepup-bridge .` (docs/containers.md says how to run it).
+# The bridge in a container: `docker build -t stepup-bridge:dev .` (docs/containers.md says how to run it).
 #
 # Wants BuildKit. Where packages come through a mirror or a proxy with its own certificate:
 #   docker build --secret id=pip.conf,src=pip.conf --secret id=ca,src=ca.pem .

@@ -383,7 +383,7 @@ def _call(options: argparse.Namespace) -> int:
         from bridge.client.call import Call, run_call  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(
-            f"stepup-bridge: call needs {error.name}: pip install 'stepup-bridge[client]'",
+            f"stepup-bridge: call needs {error.name}: {bridge.pip_install('client')}",
             file=sys.stderr,
         )
         return FAILED
@@ -447,7 +447,7 @@ def _conform(options: argparse.Namespace) -> int:
         from bridge.conformance.run import TargetError, conform  # noqa: PLC0415
     except ModuleNotFoundError as error:
         print(
-            f"stepup-bridge: conform needs {error.name}: pip install 'stepup-bridge[client]'",
+            f"stepup-bridge: conform needs {error.name}: {bridge.pip_install('client')}",
             file=sys.stderr,
         )
         return FAILED

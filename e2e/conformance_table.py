@@ -13,7 +13,7 @@ from bridge.conformance.requirement import Outcome
 from bridge.conformance.requirements import REQUIREMENTS
 from e2e.harness.arrangement import Arrangement, Evidence
 from e2e.harness.conformance import check, write_profile
-from e2e.harness.gateways import PRODUCTS, Product
+from e2e.harness.gateways import PRODUCTS
 from e2e.harness.policy import configuration
 
 PAGE = Path(__file__).parents[1] / "docs" / "conformance.md"
@@ -43,20 +43,13 @@ def run(directory: Path) -> dict[str, dict[str, Outcome]]:
         bridge = arrangement.bridge(configuration(issuer))
         profile = write_profile(directory, issuer)
         for product in PRODUCTS:
-            gateway = arrangement.gateway(product.make(**_options(product)), bridge, upstream)
+            gateway = arrangement.gateway(product.make(), bridge, upstream)
             verdicts = check(gateway, profile).verdicts
             results[product.name] = {each.requirement.id: each.outcome for each in verdicts}
             gateway.stop()
     finally:
         arrangement.close()
     return results
-
-
-def _options(product: Product) -> dict[str, object]:
-    options = product.variants["metadata"]
-    if isinstance(options, str):
-        raise TypeError(f"{product.name}: {options}")
-    return dict(options)
 
 
 def table(results: dict[str, dict[str, Outcome]]) -> str:

@@ -1,4 +1,4 @@
-"""What gateways can do beside asking: answer browsers, and route the resource metadata."""
+"""What gateways do beside asking: route the resource metadata, and answer browsers."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ def _stack(
     gateway.stop()
 
 
-with_metadata = pytest.fixture(scope="module", params=gateways("metadata"))(_stack)
+as_shipped = pytest.fixture(scope="module", params=gateways())(_stack)
 for_browsers = pytest.fixture(scope="module", params=gateways("browsers"))(_stack)
 
 
-def test_metadata_comes_from_the_bridge(with_metadata: Stack) -> None:
-    answer = with_metadata.send(Request(target=f"{WELL_KNOWN}/payments"))
+def test_metadata_comes_from_the_bridge(as_shipped: Stack) -> None:
+    answer = as_shipped.send(Request(target=f"{WELL_KNOWN}/payments"))
 
     assert answer.upstream == ()
     assert answer.reply is not None
     assert answer.status == 200
     metadata = json.loads(answer.reply.body)
     assert metadata["resource"] == "https://api.test/payments"
-    assert metadata["authorization_servers"] == [with_metadata.issuer.url]
+    assert metadata["authorization_servers"] == [as_shipped.issuer.url]
     assert metadata["bearer_methods_supported"] == ["header"]
 
 
@@ -60,8 +60,8 @@ def test_metadata_comes_from_the_bridge(with_metadata: Stack) -> None:
     ],
     ids=lambda request_: f"{request_.method} {request_.target}",
 )
-def test_nothing_else_of_the_bridge_is_reachable(with_metadata: Stack, request_: Request) -> None:
-    answer = with_metadata.send(request_)
+def test_nothing_else_of_the_bridge_is_reachable(as_shipped: Stack, request_: Request) -> None:
+    answer = as_shipped.send(request_)
 
     assert answer.refused
     assert answer.status in {400, 403, 404}

@@ -6,6 +6,9 @@ import ast
 import io
 import json
 import re
+import shlex
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +16,10 @@ from typing import NamedTuple
 import pytest
 
 from bridge.config.settings import LogSettings
+from bridge.conformance.profile import read_profile
 from bridge.decision.decide import decide_without_api
 from bridge.gateways.check_request import CheckRequest
+from bridge.rehearsal.cases import CaseSection, ExpectSection, RequestSection
 from bridge.service.log import EVENTS, CheckLog
 from bridge.service.metrics import METRICS
 
@@ -25,6 +30,7 @@ PAGES = {
     if not re.search(r"(^|/)(\.|node_modules/)", str(page.relative_to(ROOT)))
 }
 OPERATIONS = PAGES["docs/operations.md"]
+REHEARSALS = PAGES["docs/rehearsals.md"]
 REASONS = PAGES["docs/decisions.md"].partition("\n## Reasons\n")[2]
 # Which argument is the reason, of what takes one.
 REASON_AT = {
@@ -150,3 +156,71 @@ def test_every_relative_link_leads_somewhere(page: str) -> None:
             headings = re.findall(r"^#+ (.+)$", target.read_text("utf-8"), flags=re.MULTILINE)
             slugs = {re.sub(r"[^\w -]", "", text).lower().replace(" ", "-") for text in headings}
             assert anchor in slugs, link
+
+
+COMMAND = ".venv/bin/stepup-bridge "
+README_COMMANDS = [
+    line.partition("    # ")[0]
+    for line in PAGES["README.md"].partition("\n## Use it\n")[2].splitlines()
+    if COMMAND in line and not line.startswith("-")
+]
+# What they exit with; the others need a running demo, or run until they are told to end.
+ENDS = {"check-config": 0, "explain": 3, "test": 0, "schema": 0}
+
+
+def name_of(command: str) -> str:
+    return command.partition(COMMAND)[2].split()[0]
+
+
+def test_readme_shows_the_commands_that_there_are() -> None:
+    shown = [name_of(command) for command in README_COMMANDS]
+
+    assert set(shown) >= {*ENDS, "serve", "doctor", "call", "conform"}
+
+
+@pytest.mark.parametrize("command", README_COMMANDS, ids=name_of)
+def test_readme_names_files_that_are_shipped(command: str) -> None:
+    words = shlex.split(command.partition(" > ")[0])
+    files = [word for word in words if re.search(r"\.(yaml|json|txt)$", word)]
+
+    assert [file for file in files if not (ROOT / file).is_file()] == []
+
+
+@pytest.mark.parametrize(
+    "command", [each for each in README_COMMANDS if name_of(each) in ENDS], ids=name_of
+)
+def test_readme_commands_do_what_they_say(command: str) -> None:
+    ours = command.partition(" > ")[0].replace(COMMAND, f"{sys.executable} -m bridge ")
+
+    run = subprocess.run(
+        ["sh", "-c", ours],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (run.returncode, run.stderr) == (ENDS[name_of(command)], "")
+
+
+def test_the_example_of_a_profile_can_be_used() -> None:
+    profile, _ = read_profile(ROOT / "examples" / "profile.yaml")
+
+    assert profile.sensitive.max_age == 60
+
+
+def test_rehearsals_names_every_member_of_a_case_and_no_other() -> None:
+    members = {
+        *CaseSection.model_fields,
+        *(f"request.{name}" for name in RequestSection.model_fields),
+        *(f"expect.{name}" for name in ExpectSection.model_fields),
+    }
+
+    assert set(table(REHEARSALS, "member")) == members - {"request", "expect"}
+
+
+def test_rehearsals_names_every_step_of_an_explanation() -> None:
+    code = (ROOT / "bridge" / "rehearsal" / "explain.py").read_text(encoding="utf-8")
+
+    assert set(re.findall(r'"step": "(\w+)"', code)) <= set(table(REHEARSALS, "step"))

@@ -27,7 +27,7 @@ TEXT = FILE.read_text()
 
 # Envoy puts this before the path, which brings its own slash.
 PATH_PREFIX = envoy.PREFIX.rstrip("/")
-PARTS = ("cors", "metadata", "mtls")
+PARTS = ("cors", "mtls")
 # What Envoy's HTTP client sends without being told.
 ALWAYS_SENT = {"host", "authorization"}
 # aiohttp's default; the service leaves it.
@@ -155,7 +155,17 @@ def test_ext_authz_comes_before_the_router_and_nothing_else() -> None:
         "envoy.filters.http.ext_authz",
         "envoy.filters.http.router",
     ]
-    assert "typed_per_filter_config" not in str(MANAGER["route_config"])  # no way round it
+
+
+def test_only_the_bridges_own_metadata_goes_round_ext_authz() -> None:
+    (host,) = MANAGER["route_config"]["virtual_hosts"]
+    metadata, *others = host["routes"]
+
+    assert metadata["match"]["path_separated_prefix"] == "/.well-known/oauth-protected-resource"
+    assert metadata["route"]["cluster"] == "bridge"
+    assert metadata["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["disabled"] is True
+    assert "typed_per_filter_config" not in host
+    assert others == [{"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}]
 
 
 def test_every_header_that_the_bridge_reads_is_sent_to_it() -> None:

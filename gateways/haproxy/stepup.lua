@@ -26,7 +26,6 @@ local FORWARDED = {
   "x-method-override",
   "x-http-method",
   "x-request-id",
-  "traceparent",
 }
 
 -- The connection's, not the bridge's.

@@ -18,7 +18,7 @@ describe("the configuration", function()
       forward_headers = {
         "authorization", "origin", "access-control-request-method", "dpop",
         "x-http-method-override", "x-method-override", "x-http-method",
-        "x-request-id", "traceparent",
+        "x-request-id",
       },
     }, validate(schema, { url = "http://127.0.0.1:9191" }))
   end)

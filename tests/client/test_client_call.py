@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from bridge import pip_install
 from bridge.cli import main
 from bridge.demo.oauth import MFA
 
@@ -234,7 +235,8 @@ def test_without_the_extra_it_says_what_to_install() -> None:
         check=False,
     )
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == ("stepup-bridge: call needs httpx: pip install 'stepup-bridge[client]'\n")
+    assert done.stderr == f"stepup-bridge: call needs httpx: {pip_install('client')}\n"
+    assert done.stderr.endswith(f"{sys.executable} -m pip install 'stepup-bridge[client]'\n")
 
 
 def test_body_comes_from_a_file_or_stdin(stage: ClientStage, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from config_files import VALID, problems_of, replaced, with_line
 
+from bridge import pip_install
 from bridge.config.load import load_config
 from bridge.config.settings import (
     Config,
@@ -428,6 +429,5 @@ def test_redis_needs_its_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("bridge.config.checks.find_spec", lambda _: None)
     lines = "dpop: {replay: {redis_url: redis://a}}"
     assert problems_of(tmp_path, with_line("file", lines)) == [
-        "bridge.yaml:1: dpop.replay.redis_url:"
-        " needs the extra redis: pip install 'stepup-bridge[redis]'"
+        f"bridge.yaml:1: dpop.replay.redis_url: needs the extra redis: {pip_install('redis')}"
     ]

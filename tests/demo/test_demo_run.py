@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,11 +18,14 @@ import aiohttp
 import pytest
 
 from bridge.demo.errors import DemoError
+from bridge.demo.loopback import HOST
 from bridge.demo.oauth import ALICE
 from bridge.demo.policy import STORY_CLIENT
+from bridge.demo.run import BROWSER_PORTS
 from bridge.demo.stage import Ports, Stage
 from bridge.demo.story import play
 
+README = (Path(__file__).parents[2] / "README.md").read_text()
 LIMIT_SECONDS = 90
 # A JWT of any kind, and anything under the name of a code.
 SECRET = re.compile(r"eyJ[A-Za-z0-9_-]{5}|code=(?!\(not shown\))|" + re.escape(ALICE.code or ""))
@@ -124,12 +128,14 @@ def test_once_plays_the_story_and_leaves_nothing_behind(demo: Callable[..., Demo
     assert run.end() == 0, run.errors
     assert run.errors == ""
     lines = [line.strip() for line in run.output.splitlines()]
-    assert [line for line in lines if line.startswith("www-authenticate")] == [
+    challenges = [line for line in lines if line.startswith("www-authenticate")]
+    assert challenges == [
         'www-authenticate: Bearer realm="bank", scope="accounts:read"',
         CHALLENGE.format("A different authentication level is required")
         + ', scope="payments:write"',
         CHALLENGE.format("More recent authentication is required"),
     ]
+    assert re.findall(r"www-authenticate: .*", README) == challenges[1:2]
     assert [line for line in lines if "x-stepup-acr" in line] == [
         "the API saw x-stepup-acr: urn:example:pwd",
         "the API saw x-stepup-acr: urn:example:mfa",
@@ -151,6 +157,28 @@ def test_it_stays_until_a_signal_and_reloads_for_people(
     assert run.end() == 0, run.errors
     assert run.errors == ""
     assert "Stopped." in run.output
+    assert f"\n  Or:  {sys.executable} -m bridge call --client-id demo-call " in run.output
+
+
+@pytest.fixture
+def page_port_taken() -> Iterator[None]:
+    with socket.socket() as holder:
+        with contextlib.suppress(OSError):  # whoever has it already will do
+            holder.bind((HOST, BROWSER_PORTS.page))
+            holder.listen()
+        yield
+
+
+def test_it_says_that_it_is_not_on_its_usual_ports(
+    demo: Callable[..., Demo], page_port_taken: None
+) -> None:
+    run = demo()
+    run.wait_for("Some of the demo's usual ports are taken, so these are others.")
+
+    run.process.terminate()
+
+    assert run.end() == 0, run.errors
+    assert f":{BROWSER_PORTS.page}" not in run.output
 
 
 @pytest.mark.parametrize("seconds", [0.3, 0.6, 0.9, 1.2, 1.5])

@@ -24,7 +24,6 @@ RULED_BY = {
     "x-method-override",
     "x-http-method",
     "x-request-id",
-    "traceparent",
 }
 
 

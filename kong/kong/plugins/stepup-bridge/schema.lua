@@ -81,7 +81,6 @@ return {
                 "x-method-override",
                 "x-http-method",
                 "x-request-id",
-                "traceparent",
               },
           }, },
         },
