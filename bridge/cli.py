@@ -185,6 +185,7 @@ def _command(commands: Any, name: str, run: Any, description: str) -> argparse.A
 
 def _serve(options: argparse.Namespace) -> int:
     config = load_config(options.config)
+    from bridge.service.line_writer import stdout_lines  # noqa: PLC0415
     from bridge.service.serve import serve  # noqa: PLC0415
     from bridge.service.sockets import ListenError  # noqa: PLC0415
 
@@ -194,7 +195,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"stepup-bridge: {error}", file=sys.stderr)
         return FAILED
     finally:
-        flush_or_discard()  # nobody need read the log
+        stdout_lines().close()
     return ALLOWED
 
 

@@ -15,6 +15,7 @@ from aiohttp import web
 import bridge
 from bridge.config.settings import Config, TcpAddress
 from bridge.service.admin import Status, admin_app
+from bridge.service.line_writer import stdout_lines
 from bridge.service.log import open_log
 from bridge.service.sockets import listening_socket
 from bridge.service.supervisor import Supervisor
@@ -65,7 +66,9 @@ async def _one_process(
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, runtime.want_reload)
 
         async def ask() -> Status:
-            return Status(runtime.report(), workers=1, answering=1, draining=draining.is_set())
+            report = runtime.report()
+            report.log_lines_dropped = stdout_lines().lines_dropped
+            return Status(report, workers=1, answering=1, draining=draining.is_set())
 
         yield ask
 
@@ -81,6 +84,7 @@ async def _several_processes(
 
         async def ask() -> Status:
             report, answering_count = await supervisor.report()
+            report.log_lines_dropped += stdout_lines().lines_dropped
             return Status(report, count, answering_count, draining.is_set())
 
         yield ask

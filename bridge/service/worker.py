@@ -21,8 +21,9 @@ from bridge.config.load import load_config
 from bridge.config.settings import Config
 from bridge.errors import ConfigError
 from bridge.service.authz import AuthzHandler, describe
+from bridge.service.line_writer import stdout_lines
 from bridge.service.log import CheckLog, open_log
-from bridge.service.output import flush_or_discard, open_closed_streams
+from bridge.service.output import open_closed_streams
 from bridge.service.runtime import Runtime
 from bridge.service.start import Start
 
@@ -93,7 +94,9 @@ async def _work(file: str, listener: socket.socket, control: socket.socket) -> N
                 if order == b"reload\n":
                     runtime.want_reload()
                     continue
-                writer.write(runtime.report().to_json())
+                report = runtime.report()
+                report.log_lines_dropped = stdout_lines().lines_dropped
+                writer.write(report.to_json())
                 await writer.drain()
         except OSError:
             pass  # the supervisor is gone: the same as the end of the control socket
@@ -113,7 +116,7 @@ def main(arguments: list[str]) -> int:
         print(error, file=sys.stderr)
         return 2
     finally:
-        flush_or_discard()
+        stdout_lines().close()
     return 0
 
 

@@ -36,7 +36,7 @@ from bridge.config.load import load_config
 from bridge.service.log import silent_log
 from bridge.service.worker import answering
 from e2e.harness.addresses import Unix
-from e2e.harness.http1 import Connection, Request
+from e2e.harness.http1 import Connection, Request, get
 from e2e.harness.issuer import Issuer
 from e2e.harness.tokens import AUDIENCE, SigningKey
 from e2e.harness.waiting import wait_until
@@ -425,6 +425,33 @@ def test_nobody_need_read_the_log(directory: Path, workers: int, how: str) -> No
         process.kill()
         process.wait()
     assert errors.read_text() == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_log_whose_reader_stalls_stops_nothing(directory: Path, workers: int) -> None:
+    document = {**unix_policy(directory), "workers": workers}
+    document["listen"]["admin"] = f"unix:{directory}/admin.sock"
+    file = write_config(directory / "bridge.yaml", document)
+    reader, writer = os.pipe()
+    process = subprocess.Popen(serve(file), stdout=writer)
+    os.close(writer)
+    try:
+        address = Unix(directory / "authz.sock")
+        raw = Request("GET", "/envoy/payments/health", "api.test").raw()
+        wait_until(lambda: _listens(address), seconds=SECONDS, what="the socket")
+        for _ in range(20):
+            with Connection(address) as connection:
+                for _ in range(50):  # a thousand lines are more than a pipe holds
+                    reply = connection.exchange(raw)
+                    assert reply is not None
+                    assert reply.status == 200
+        assert get(Unix(directory / "admin.sock"), "/healthz").status == 200
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
 
 
 DEFECT = "s3cret-of-a-client"
