@@ -56,7 +56,9 @@ def started(directory: Path) -> Iterator[Service]:
 def reloaded(started: Service) -> Service:
     """The module's service, back at its first configuration."""
     write_config(started.file, with_realm("first"))
+    loads = started.metric(OK)
     started.process.signal(signal.SIGHUP)
+    wait_until(lambda: started.metric(OK) > loads, seconds=SECONDS, what="a load")
     wait_for_realm(started, "first")
     wait_until(
         lambda: not started.readiness()["config"]["refused"], seconds=SECONDS, what="a good load"
@@ -122,7 +124,7 @@ def test_broken_file_changes_nothing_and_is_told(
     assert reloaded.page("/readyz").status == 200
     problems = readiness["config"]["problems"]
     assert any(problem in told for told in problems)
-    logged = list(reloaded.events("config_refused"))[-1]
+    logged = reloaded.wait_for_event("config_refused", int(reloaded.metric(REFUSED)))
     assert (logged["level"], logged["problems"]) == ("error", problems)
     after = reloaded.samples()
     assert after[REFUSED] >= before[REFUSED] + 1
