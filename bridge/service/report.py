@@ -167,9 +167,9 @@ class Report:
 def merge(reports: Iterable[Report]) -> Report:
     """Add up the reports of several processes that serve one configuration.
 
-    Counters and cache entries are sums; loads are the most that one process made, since each makes
-    every load; the load in force is the oldest; a key set is as bad as its worst, and so is
-    introspection.
+    Counters and cache entries are sums; loads are the most that one process counts, since each
+    makes every load, and counts on from where the others were when it started; the load in force
+    is the oldest; a key set is as bad as its worst, and so is introspection.
     """
     total = Report()
     key_sets: dict[str, KeySetState] = {}

@@ -18,7 +18,7 @@ from bridge.service.check import Checker
 from bridge.service.proof_memory import ProofMemory, takes_dpop
 from bridge.service.report import IgnoredStepUp, IntrospectionState, KeySetState, Report
 from bridge.service.shared_loop_guard import SharedLoopGuard
-from bridge.service.start import Start
+from bridge.service.start import Fingerprint, Start
 from bridge.tokens.cache import TokenCache
 from bridge.tokens.fetch import Fetcher
 from bridge.tokens.identity import IdentityHeaders
@@ -31,7 +31,8 @@ from bridge.tokens.verifier import Issuer, TokenVerifier
 _POLL_SECONDS = 0.5
 _DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
 _UNSHARED = "dpop.replay needs a Redis until the restart: several workers are running"
-_SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
+SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
+"""What a reload does not change, of a `Config`."""
 
 
 class Runtime:
@@ -67,7 +68,7 @@ class Runtime:
         self._reload_wanted = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
         self._files = config.files
-        self._settled = _fingerprint(self._files)
+        self._settled = fingerprint(self._files)
 
     async def __aenter__(self) -> Self:
         await self._fetcher.__aenter__()
@@ -154,7 +155,7 @@ class Runtime:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._reload_wanted.wait(), _POLL_SECONDS)
-            seen = _fingerprint(self._files)
+            seen = fingerprint(self._files)
             held = seen == pending
             pending = seen
             if self._reload_wanted.is_set() or (held and seen != self._settled):
@@ -178,7 +179,7 @@ class Runtime:
         if self._start.processes > 1 and takes_dpop(config) and config.dpop.redis_url is None:
             self._refuse([f"{config.file}: {_UNSHARED}"])
             return
-        for setting in _SET_AT_START:
+        for setting in SET_AT_START:
             if getattr(config, setting) != getattr(self._started_with, setting):
                 self._log.warning("config_needs_restart", setting=setting)
         await self._take_over(config)
@@ -187,7 +188,7 @@ class Runtime:
         files = tuple(dict.fromkeys(files))
         if files != self._files:
             self._files = files
-            self._settled = _fingerprint(files)
+            self._settled = fingerprint(files)
 
     def _refuse(self, problems: list[str]) -> None:
         """Keep to the configuration in force, and say why."""
@@ -312,7 +313,7 @@ def key_source(settings: IssuerSettings) -> KeySource:
     )
 
 
-def _fingerprint(files: tuple[Path, ...]) -> tuple[tuple[int, ...] | None, ...]:
+def fingerprint(files: tuple[Path, ...]) -> Fingerprint:
     """Identify the files' contents without reading them; None: there is no such file."""
     found: list[tuple[int, ...] | None] = []
     for file in files:
