@@ -36,7 +36,7 @@ EVENTS = {
     "service_started": "the listeners are open",
     "drain_started": "SIGTERM or SIGINT: no new connections, requests in hand are finished",
     "service_stopped": "the end",
-    "worker_exited": "a worker process ended without being told to; another one is started",
+    "worker_exited": "a worker process ended untold, or could not start; another one is started",
     "unexpected_error": "something failed outside of any check; its type and place, never its text",
 }
 """Every event that is logged, for the documentation."""
