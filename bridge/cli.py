@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import io
 import json
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import bridge
-from bridge.config.load import load_config
-from bridge.config.settings import Config
 from bridge.config.values import duration
 from bridge.errors import BridgeError, ConfigError, printable
+from bridge.service.early_signals import keep_signals
 from bridge.service.output import flush_or_discard, open_closed_streams
+
+if TYPE_CHECKING:
+    from bridge.config.settings import Config
 
 ALLOWED, FAILED, UNUSABLE, DENIED = 0, 1, 2, 3
 """Exit codes: fine; cannot run, or a case or check failed; wrong usage or config; a denial."""
@@ -197,23 +198,32 @@ def _command(commands: Any, name: str, run: Any, description: str) -> argparse.A
     return parser
 
 
+def _load_config(file: str) -> Config:
+    """Load it; what that takes to import is not waited for before signals are heeded."""
+    from bridge.config.load import load_config  # noqa: PLC0415
+
+    return load_config(file)
+
+
 def _serve(options: argparse.Namespace) -> int:
-    config = load_config(options.config)
+    came = keep_signals()
+    from bridge.service.line_writer import stdout_lines  # noqa: PLC0415
     from bridge.service.serve import serve  # noqa: PLC0415
     from bridge.service.sockets import ListenError  # noqa: PLC0415
 
+    config = _load_config(options.config)  # late: a change of the files is seen from now on
     try:
-        serve(config)
+        serve(config, came)
     except ListenError as error:
         print(f"stepup-bridge: {error}", file=sys.stderr)
         return FAILED
     finally:
-        flush_or_discard()  # nobody need read the log
+        stdout_lines().close()
     return ALLOWED
 
 
 def _check_config(options: argparse.Namespace) -> int:
-    config = load_config(options.file)
+    config = _load_config(options.file)
     operations = sum(len(api.operations) for api in config.policy.apis)
     print(
         f"{options.file}: good: {len(config.issuers)} issuers, {len(config.policy.apis)} APIs, "
@@ -223,9 +233,11 @@ def _check_config(options: argparse.Namespace) -> int:
 
 
 def _explain(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
     from bridge.rehearsal.explain import render  # noqa: PLC0415
 
-    config = load_config(options.config)
+    config = _load_config(options.config)
     document = asyncio.run(_explanation(config, options))
     if options.json:
         print(json.dumps(document, indent=2))
@@ -324,9 +336,11 @@ def _read(source: str, what: str) -> str:
 
 
 def _test(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
     from bridge.rehearsal.cases import read_cases, run_cases  # noqa: PLC0415
 
-    config = load_config(options.config)
+    config = _load_config(options.config)
     files, cases, usable = [], [], True
     for file in options.cases:
         try:
@@ -354,10 +368,12 @@ def _test(options: argparse.Namespace) -> int:
 
 
 def _doctor(options: argparse.Namespace) -> int:
+    import asyncio  # noqa: PLC0415
+
     from bridge.rehearsal.doctor.diagnose import NamedToken, diagnose  # noqa: PLC0415
     from bridge.rehearsal.doctor.table import render  # noqa: PLC0415
 
-    config = load_config(options.config)
+    config = _load_config(options.config)
     if options.token.count("-") > 1:
         raise _UsageError("--token -: stdin holds one token")
     tokens = [NamedToken(source, _read(source, "the token").strip()) for source in options.token]

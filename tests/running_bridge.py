@@ -178,6 +178,16 @@ class Service:
             lambda: list(self.events(name))[count - 1 : count], seconds=SECONDS, what=name
         )[0]
 
+    def checks(self) -> list[dict[str, Any]]:
+        """Give the lines of all checks so far; each is out a moment after its answer."""
+        count = self.metric("stepup_check_seconds_count")
+        wait_until(
+            lambda: len(list(self.events("check_decided"))) >= count,
+            seconds=SECONDS,
+            what="the lines of all checks",
+        )
+        return list(self.events("check_decided"))
+
     def wait_until_ready(self) -> None:
         wait_until(lambda: self.page("/readyz").status == 200, seconds=SECONDS, what="/readyz")
 

@@ -34,12 +34,13 @@ class Status:
     def missing(self) -> dict[str, object]:
         """Tell what stands in the way of readiness; empty: nothing does."""
         missing: dict[str, object] = {}
-        if self.draining:
+        if self.draining:  # workers go, and their state with them
             missing["drain"] = "under way"
-        if self.answering < self.workers:
-            missing["workers"] = f"{self.answering} of {self.workers} answer"
-        if not self.report.config_loaded_timestamp:
-            missing["config"] = "not loaded"
+        else:
+            if self.answering < self.workers:
+                missing["workers"] = f"{self.answering} of {self.workers} answer"
+            if not self.report.config_loaded_timestamp:
+                missing["config"] = "not loaded"
         without_keys = {
             state.issuer: state.error for state in self.report.key_sets if not state.keys
         }

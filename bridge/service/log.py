@@ -5,11 +5,8 @@ Never a token, an `Authorization` value, a query string, a cookie or a whole cla
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import logging
-import sys
 import time
 from functools import lru_cache
 from typing import Any, BinaryIO
@@ -19,6 +16,7 @@ import structlog
 from bridge.config.settings import LogSettings
 from bridge.decision.decide import Decision
 from bridge.gateways.check_request import CheckRequest
+from bridge.service.line_writer import LineWriter, stdout_lines
 
 EVENTS = {
     "check_decided": "a check was answered",
@@ -38,65 +36,43 @@ EVENTS = {
     "service_started": "the listeners are open",
     "drain_started": "SIGTERM or SIGINT: no new connections, requests in hand are finished",
     "service_stopped": "the end",
-    "worker_exited": "a worker process ended without being told to; another one is started",
+    "worker_exited": "a worker process ended untold, or could not start; another one is started",
     "unexpected_error": "something failed outside of any check; its type and place, never its text",
 }
 """Every event that is logged, for the documentation."""
 
 Log = structlog.stdlib.BoundLogger | Any
-
-
-_FLUSH_SECONDS = 0.05
+_Lines = LineWriter | BinaryIO
 
 
 class _LineLogger:
-    """Writes rendered lines, many to a system call: each is out within 50 ms.
+    """Writes rendered lines, each at once."""
 
-    A closed pipe must not fail a check: nobody reads the log any more, and there is nowhere to say
-    so. What is not flushed yet when the process ends, the interpreter flushes.
-    """
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self._flush_due = False
+    def __init__(self, lines: _Lines) -> None:
+        self._lines = lines
 
     def msg(self, line: str) -> None:
-        self.write(line.encode("utf-8", "backslashreplace") + b"\n")
-        self._flush()
-
-    def write(self, line: bytes) -> None:
-        """Write a line, with its end, soon."""
-        try:  # noqa: SIM105 `suppress` costs more than the rest
-            self._stream.write(line)
-        except (OSError, ValueError):
-            pass
-        if not self._flush_due:
-            self._flush_due = True
-            asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        self._flush_due = False
-        with contextlib.suppress(OSError, ValueError):
-            self._stream.flush()
+        self._lines.write(line.encode("utf-8", "backslashreplace") + b"\n")
+        self._lines.flush()
 
     debug = info = warning = error = critical = msg
 
 
-def open_log(settings: LogSettings, stream: BinaryIO | None = None) -> Any:
+def open_log(settings: LogSettings, lines: _Lines | None = None) -> Any:
     """Configure logging for this process and give the logger.
 
     Args:
-        stream: Where to write; stdout by default.
+        lines: Where to write; stdout by default.
     """
     # aiohttp and asyncio log through `logging`, with what clients sent in their messages.
     logging.getLogger().handlers = [logging.NullHandler()]
-    stream = stream or sys.stdout.buffer
+    lines = lines or stdout_lines()
     renderer: Any = structlog.processors.JSONRenderer(separators=(",", ":"))
     if settings.format == "console":
         # repr: a claim must not talk to the terminal
-        renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), repr_native_str=True)
+        renderer = structlog.dev.ConsoleRenderer(colors=lines.isatty(), repr_native_str=True)
     lazy = structlog.wrap_logger(
-        _LineLogger(stream),
+        _LineLogger(lines),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -114,12 +90,12 @@ class CheckLog:
 
     Args:
         log: The log of everything else, which writes the line in other formats.
-        stream: Where to write; stdout by default.
+        lines: Where to write; stdout by default.
     """
 
-    def __init__(self, settings: LogSettings, log: Any, stream: BinaryIO | None = None) -> None:
+    def __init__(self, settings: LogSettings, log: Any, lines: _Lines | None = None) -> None:
         self._log = log
-        self._lines = _LineLogger(stream or sys.stdout.buffer)
+        self._lines = lines or stdout_lines()
         self._is_off = settings.level not in ("debug", "info")
         self._is_json = settings.format == "json"
 

@@ -31,6 +31,7 @@ METRICS = {
     "stepup_config_loads_total": "Loads of the configuration.",
     "stepup_config_loaded_timestamp_seconds": "When the configuration in force was loaded; the "
     "oldest of all workers.",
+    "stepup_log_lines_dropped_total": "Lines of the log that could not be written.",
 }
 """Every metric with its help text, for the documentation."""
 
@@ -79,6 +80,7 @@ class _Report(Collector):
         yield _counter("stepup_config_loads_total", ("outcome",), loads)
         loaded = [((), report.config_loaded_timestamp)]
         yield _gauge("stepup_config_loaded_timestamp_seconds", (), loaded)
+        yield _counter("stepup_log_lines_dropped_total", (), [((), report.log_lines_dropped)])
 
 
 def _counter(

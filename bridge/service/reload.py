@@ -18,7 +18,8 @@ from bridge.tokens.fingerprint import fingerprint
 _POLL_SECONDS = 0.5
 _DEFECT = "cannot be loaded, by a defect of the bridge: the log says where"
 _UNSHARED = "dpop.replay needs a Redis until the restart: several workers are running"
-_SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
+SET_AT_START = ("listen_authz", "listen_admin", "workers", "drain_timeout", "log")
+"""What a reload does not change, of a `Config`."""
 
 
 class ConfigWatch:
@@ -102,7 +103,7 @@ class ConfigWatch:
         if self._processes > 1 and takes_dpop(config) and config.dpop.redis_url is None:
             self._refuse([f"{config.file}: {_UNSHARED}"])
             return
-        for setting in _SET_AT_START:
+        for setting in SET_AT_START:
             if getattr(config, setting) != getattr(self._started_with, setting):
                 self._log.warning("config_needs_restart", setting=setting)
         await self._take_over(config)

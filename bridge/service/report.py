@@ -91,6 +91,7 @@ class Report:
         config_loads: By outcome.
         config_loaded_timestamp: Epoch seconds of the load in force.
         config_problems: Of the last load, where it was refused.
+        log_lines_dropped: Lines of the log that nobody took.
     """
 
     checks: Counter[Labels] = field(default_factory=Counter)
@@ -111,6 +112,7 @@ class Report:
     config_loads: Counter[str] = field(default_factory=Counter)
     config_loaded_timestamp: float = 0.0
     config_problems: list[str] = field(default_factory=list)
+    log_lines_dropped: int = 0
 
     def count_check(
         self,
@@ -165,9 +167,9 @@ class Report:
 def merge(reports: Iterable[Report]) -> Report:
     """Add up the reports of several processes that serve one configuration.
 
-    Counters and cache entries are sums; loads are the most that one process made, since each makes
-    every load; the load in force is the oldest; a key set is as bad as its worst, and so is
-    introspection.
+    Counters and cache entries are sums; loads are the most that one process counts, since each
+    makes every load, and counts on from where the others were when it started; the load in force
+    is the oldest; a key set is as bad as its worst, and so is introspection.
     """
     total = Report()
     key_sets: dict[str, KeySetState] = {}
@@ -193,6 +195,7 @@ def merge(reports: Iterable[Report]) -> Report:
         ):
             total.config_loaded_timestamp = report.config_loaded_timestamp
         total.config_problems = total.config_problems or report.config_problems
+        total.log_lines_dropped += report.log_lines_dropped
         for state in report.key_sets:
             key_sets[state.issuer] = _worse(key_sets.get(state.issuer), state)
         for asked in report.introspection:
@@ -218,6 +221,7 @@ def counters_of(report: Report) -> Report:
         introspections=report.introspections,
         dpop_proofs=report.dpop_proofs,
         config_loads=report.config_loads,
+        log_lines_dropped=report.log_lines_dropped,
     )
 
 

@@ -15,16 +15,22 @@ from aiohttp import web
 import bridge
 from bridge.config.settings import Config, TcpAddress
 from bridge.service.admin import Status, admin_app
+from bridge.service.early_signals import SIGNALS
+from bridge.service.line_writer import stdout_lines
 from bridge.service.log import open_log
 from bridge.service.sockets import listening_socket
 from bridge.service.supervisor import Supervisor
-from bridge.service.worker import answering, run
+from bridge.service.worker import answering, run, tell_defects
 
-_Ask = Callable[[], Awaitable[Status]]
+_Working = tuple[Callable[[], Awaitable[Status]], Callable[[], None]]
+"""How it is asked how it is, and how to have it load its configuration again."""
 
 
-def serve(config: Config) -> None:
+def serve(config: Config, came: set[int]) -> None:
     """Run the service until SIGTERM or SIGINT, then drain.
+
+    Args:
+        came: Signals that have come already, and those that come before it can act on them.
 
     Raises:
         ListenError: An address cannot be listened on.
@@ -33,18 +39,26 @@ def serve(config: Config) -> None:
         listening_socket(config.listen_admin) as admin,
         listening_socket(config.listen_authz) as authz,
     ):
-        run(_serve(config, authz, admin))
+        run(_serve(config, came, authz, admin))
 
 
-async def _serve(config: Config, authz: socket.socket, admin: socket.socket) -> None:
+async def _serve(
+    config: Config, came: set[int], authz: socket.socket, admin: socket.socket
+) -> None:
     log = open_log(config.log)
+    loop = asyncio.get_running_loop()
     stop, draining = asyncio.Event(), asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stop.set)
+        loop.add_signal_handler(name, stop.set)
+        if name in came:
+            stop.set()
     started = {"authz": _address(authz), "admin": _address(admin), "pid": os.getpid()}
     service = _one_process if config.workers == 1 else _several_processes
     async with contextlib.AsyncExitStack() as working:
-        ask = await working.enter_async_context(service(config, authz, draining, log))
+        ask, want_reload = await working.enter_async_context(service(config, authz, draining, log))
+        loop.add_signal_handler(signal.SIGHUP, want_reload)
+        if signal.SIGHUP in came:
+            want_reload()
         async with _listening(admin_app(ask), admin):
             log.info("service_started", version=bridge.__version__, **started)
             await stop.wait()
@@ -52,38 +66,38 @@ async def _serve(config: Config, authz: socket.socket, admin: socket.socket) -> 
             log.info("drain_started", timeout_seconds=config.drain_timeout)
             await working.aclose()  # before the admin listener, which tells about it
     log.info("service_stopped")
-    for name in (signal.SIGTERM, signal.SIGINT):  # one more must not change the exit status
-        asyncio.get_running_loop().remove_signal_handler(name)
+    for name in SIGNALS:  # one more must not change the exit status
+        loop.remove_signal_handler(name)
         signal.signal(name, signal.SIG_IGN)
 
 
 @contextlib.asynccontextmanager
 async def _one_process(
     config: Config, listener: socket.socket, draining: asyncio.Event, log: Any
-) -> AsyncIterator[_Ask]:
+) -> AsyncIterator[_Working]:
     async with answering(config, listener, log) as runtime:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, runtime.want_reload)
 
         async def ask() -> Status:
-            return Status(runtime.report(), workers=1, answering=1, draining=draining.is_set())
+            report = runtime.report()
+            report.log_lines_dropped = stdout_lines().lines_dropped
+            return Status(report, workers=1, answering=1, draining=draining.is_set())
 
-        yield ask
+        yield ask, runtime.want_reload
 
 
 @contextlib.asynccontextmanager
 async def _several_processes(
     config: Config, listener: socket.socket, draining: asyncio.Event, log: Any
-) -> AsyncIterator[_Ask]:
-    count = config.workers
-    supervisor = Supervisor(config.file, count, listener, config.drain_timeout, log)
-    async with supervisor:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, supervisor.want_reload)
+) -> AsyncIterator[_Working]:
+    tell_defects(log)
+    async with Supervisor(config, listener, log) as supervisor:
 
         async def ask() -> Status:
             report, answering_count = await supervisor.report()
-            return Status(report, count, answering_count, draining.is_set())
+            report.log_lines_dropped += stdout_lines().lines_dropped
+            return Status(report, config.workers, answering_count, draining.is_set())
 
-        yield ask
+        yield ask, supervisor.want_reload
 
 
 @contextlib.asynccontextmanager

@@ -36,13 +36,26 @@ def listening_socket(address: TcpAddress | UnixAddress) -> Iterator[socket.socke
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise ListenError(f"cannot listen on {address}: {reason}") from None
+    ours = _identity(address)
     try:
         yield listener
     finally:
         listener.close()
-        if isinstance(address, UnixAddress):
+        # While we drained, a successor may have taken the place.
+        if isinstance(address, UnixAddress) and ours is not None and _identity(address) == ours:
             with contextlib.suppress(OSError):
                 os.unlink(address.path)
+
+
+def _identity(address: TcpAddress | UnixAddress) -> tuple[int, int, int] | None:
+    """Tell a Unix socket's file from another one in its place; None: there is none."""
+    if not isinstance(address, UnixAddress):
+        return None
+    try:
+        status = os.stat(address.path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino, status.st_mtime_ns  # an inode is soon used again
 
 
 def _open_tcp(address: TcpAddress) -> socket.socket:
@@ -67,8 +80,12 @@ def _open_unix(path: str) -> socket.socket:
     with contextlib.suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX) as probe:
-                if probe.connect_ex(path) == 0:
-                    raise OSError(errno.EADDRINUSE, "in use")
+                probe.setblocking(False)  # else a full backlog would be waited for
+                answer = probe.connect_ex(path)
+            if answer in (0, errno.EAGAIN):
+                raise OSError(errno.EADDRINUSE, "in use")
+            if answer != errno.ECONNREFUSED:
+                raise OSError(answer, os.strerror(answer))
             os.unlink(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:

@@ -1,16 +1,19 @@
-"""What the processes of one service have in common from its start; the supervisor tells each."""
+"""What the supervisor gives to a worker, over the control socket that only the two of them hold."""
 
 from __future__ import annotations
 
-import json
+import asyncio
+import pickle
 import secrets
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import Self
+
+from bridge.config.settings import Config
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One start of the service.
+    """One start of the service, as all its processes have it in common.
 
     Attributes:
         processes: How many answer checks, whatever a configuration of later says.
@@ -20,17 +23,46 @@ class Start:
     processes: int = 1
     nonce_secret: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
 
-    def to_line(self) -> bytes:
-        """Write it for `from_line` of another process."""
-        document = {"processes": self.processes, "nonce_secret": self.nonce_secret.hex()}
-        return json.dumps(document).encode() + b"\n"
 
-    @classmethod
-    def from_line(cls, line: bytes) -> Self:
-        """Read it.
+@dataclass(frozen=True, slots=True)
+class AcceptedConfig:
+    """A configuration that has taken over, for the workers that start while it is in force.
 
-        Raises:
-            ValueError: The other process ended before it was written.
-        """
-        document = json.loads(line)
-        return cls(document["processes"], bytes.fromhex(document["nonce_secret"]))
+    Attributes:
+        loaded_timestamp: Epoch seconds.
+    """
+
+    config: Config
+    loaded_timestamp: float
+
+
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """What a worker begins with.
+
+    Attributes:
+        accepted: A pickled `AcceptedConfig`; it is handed on as it came.
+        config_loads: Of the whole service so far, by outcome; the worker counts on from there.
+    """
+
+    start: Start
+    accepted: bytes = field(repr=False)
+    config_loads: Counter[str]
+
+
+def framed(content: object) -> bytes:
+    """Write something for `read_framed` of another process of the service."""
+    pickled = pickle.dumps(content)
+    return b"%d\n" % len(pickled) + pickled
+
+
+async def read_framed(reader: asyncio.StreamReader) -> bytes:
+    """Read it, still pickled.
+
+    Raises:
+        EOFError: The other process ended before it was written.
+    """
+    length = await reader.readline()
+    if not length:
+        raise EOFError
+    return await reader.readexactly(int(length))

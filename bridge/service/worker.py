@@ -1,7 +1,8 @@
 """One process that answers checks; with `workers: 1` it is the whole service.
 
-As a process of its own (`python -m bridge.service.worker`) it inherits the listening socket and a
-control socket: it answers `report` with its report, at `reload` it does so, at the end it drains.
+As a process of its own (`python -m bridge.service`) it inherits the listening socket and a control
+socket: it reads what it begins with, answers `report` with its report, and does `reload` and
+`drain`. At the end of the control socket it drains as well.
 """
 
 from __future__ import annotations
@@ -9,22 +10,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import signal
+import pickle
 import socket
-import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
 
-from bridge.config.load import load_config
 from bridge.config.settings import Config
-from bridge.errors import ConfigError
 from bridge.service.authz import AuthzHandler, describe
+from bridge.service.line_writer import stdout_lines
 from bridge.service.log import CheckLog, open_log
-from bridge.service.output import flush_or_discard, open_closed_streams
+from bridge.service.output import open_closed_streams
+from bridge.service.reload import SET_AT_START
 from bridge.service.runtime import Runtime
-from bridge.service.start import Start
+from bridge.service.start import AcceptedConfig, Handover, Start, framed, read_framed
 
 _FULL_COLLECTION = 1_000  # collections of the old generation between two of everything
 _CLOSE_SECONDS = 0.1  # for answers that are written; the requests in hand had their time
@@ -42,8 +43,7 @@ async def answering(
     Yields:
         The runtime, for its report and for reloads.
     """
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: _log_unexpected(log, context))
+    tell_defects(log)
     async with Runtime(config, log, start) as runtime:
         handler = AuthzHandler(runtime, log, CheckLog(config.log, log))
         runner = web.ServerRunner(handler.server(), shutdown_timeout=_CLOSE_SECONDS)
@@ -72,48 +72,85 @@ def _spare_collections() -> None:
     gc.set_threshold(young, old, max(all_of_it, _FULL_COLLECTION))
 
 
-def _log_unexpected(log: Any, context: dict[str, Any]) -> None:
-    defect = context.get("exception")
-    details = describe(defect) if defect is not None else {"type": None}
-    log.error("unexpected_error", **details)
+def tell_defects(log: Any) -> None:
+    """Have the running loop log what fails outside of any check."""
+
+    def tell(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        defect = context.get("exception")
+        details = describe(defect) if defect is not None else {"type": None}
+        log.error("unexpected_error", **details)
+
+    asyncio.get_running_loop().set_exception_handler(tell)
 
 
-async def _work(file: str, listener: socket.socket, control: socket.socket) -> None:
-    config = load_config(file)
-    log = open_log(config.log)
-    loop = asyncio.get_running_loop()
-    for ignored in (signal.SIGINT, signal.SIGTERM):  # the supervisor ends us by closing `control`
-        loop.add_signal_handler(ignored, lambda: None)
+async def _work(listener: socket.socket, control: socket.socket) -> None:
     reader, writer = await asyncio.open_unix_connection(sock=control)
-    start = Start.from_line(await reader.readline())
-    async with answering(config, listener, log, start) as runtime:
-        loop.add_signal_handler(signal.SIGHUP, runtime.want_reload)
-        try:
-            while order := await reader.readline():
-                if order == b"reload\n":
-                    runtime.want_reload()
-                    continue
-                writer.write(runtime.report().to_json())
-                await writer.drain()
-        except OSError:
-            pass  # the supervisor is gone: the same as the end of the control socket
-        finally:
-            writer.close()
+    try:
+        handover: Handover = pickle.loads(await read_framed(reader))  # noqa: S301 the supervisor's
+    except EOFError:
+        return  # the end came before we had begun
+    accepted: AcceptedConfig = pickle.loads(handover.accepted)  # noqa: S301 likewise
+    log = open_log(accepted.config.log)
+    drain = asyncio.Event()
+    async with answering(accepted.config, listener, log, handover.start) as runtime:
+        runtime.tally.config_loads.update(handover.config_loads)
+        runtime.tally.config_loaded_timestamp = accepted.loaded_timestamp
+        teller = _Teller(runtime, accepted.config, writer)
+        obeying = asyncio.create_task(_obey(reader, teller, drain))
+        await drain.wait()
+    obeying.cancel()
+    with contextlib.suppress(OSError):
+        await teller.tell()
+        writer.close()
+        await writer.wait_closed()
+
+
+class _Teller:
+    """Tells the supervisor how it is, and of each configuration that it has accepted."""
+
+    def __init__(self, runtime: Runtime, config: Config, writer: asyncio.StreamWriter) -> None:
+        self.runtime = runtime
+        self._writer = writer
+        self._told = config
+        self._set_at_start = {name: getattr(config, name) for name in SET_AT_START}
+
+    async def tell(self) -> None:
+        report, config = self.runtime.report(), self.runtime.checker.config
+        report.log_lines_dropped = stdout_lines().lines_dropped
+        if config is not self._told:
+            self._told = config
+            config = replace(config, **self._set_at_start)
+            accepted = AcceptedConfig(config, report.config_loaded_timestamp)
+            self._writer.write(b"config\n" + framed(accepted))
+        self._writer.write(report.to_json())
+        await self._writer.drain()
+
+
+async def _obey(reader: asyncio.StreamReader, teller: _Teller, drain: asyncio.Event) -> None:
+    """Do what the supervisor says; where it is gone, drain."""
+    try:
+        while order := await reader.readline():
+            if order == b"reload\n":
+                teller.runtime.want_reload()
+            elif order == b"drain\n":
+                drain.set()
+            else:
+                await teller.tell()
+    except OSError:
+        pass
+    finally:
+        drain.set()
 
 
 def main(arguments: list[str]) -> int:
-    """Run a worker: configuration file, descriptor of the listener, of the control socket."""
+    """Run a worker: descriptor of the listener, of the control socket."""
     open_closed_streams()
-    file, listener_fd, control_fd = arguments
-    listener = socket.socket(fileno=int(listener_fd))
+    listener, control = (socket.socket(fileno=int(descriptor)) for descriptor in arguments)
     listener.setblocking(False)
     try:
-        run(_work(file, listener, socket.socket(fileno=int(control_fd))))
-    except ConfigError as error:
-        print(error, file=sys.stderr)
-        return 2
+        run(_work(listener, control))
     finally:
-        flush_or_discard()
+        stdout_lines().close()
     return 0
 
 
@@ -125,7 +162,3 @@ def run(main_coroutine: Any) -> Any:
         return asyncio.run(main_coroutine)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main_coroutine)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

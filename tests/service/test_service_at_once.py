@@ -212,7 +212,7 @@ def test_a_check_that_waits_for_a_shared_guard_is_counted_once(
         service.wait_until_ready()
         for _ in range(3):
             assert service.ask(weak)["response"]["status"] == 401
-        lines = list(service.events("check_decided"))
+        lines = service.checks()
         samples = service.samples()
     assert len(lines) == 3
     assert samples["stepup_token_cache_misses_total"] == 1
@@ -236,7 +236,7 @@ def test_a_defect_while_an_answer_is_written_is_told_and_counted_once(
         service.wait_until_ready()
         reply = service.send(envoy_head("GET", "/payments/health"))
         told = service.wait_for_event("unexpected_error")
-        decided = list(service.events("check_decided"))
+        decided = service.checks()
         output = service.process.output()
     assert (reply.status, reply.values("retry-after")) == (503, ["1"])
     assert told["type"] == "RuntimeError"

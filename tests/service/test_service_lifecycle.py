@@ -36,8 +36,9 @@ from bridge.config.load import load_config
 from bridge.service.log import silent_log
 from bridge.service.worker import answering
 from e2e.harness.addresses import Unix
-from e2e.harness.http1 import Connection, Request
+from e2e.harness.http1 import Connection, Request, get
 from e2e.harness.issuer import Issuer
+from e2e.harness.process import Process
 from e2e.harness.tokens import AUDIENCE, SigningKey
 from e2e.harness.waiting import wait_until
 
@@ -138,6 +139,62 @@ def test_drain_reads_the_rest_of_a_question_that_has_begun(directory: Path, work
         assert service.process.stop() == 0
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_drain_counts_what_it_answers_and_misses_nobody(directory: Path, workers: int) -> None:
+    """Also what was answered since somebody asked, by workers that have ended."""
+    body = json.dumps(question()).encode()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    with Service(directory, policy(workers=workers)) as service:
+        service.wait_until_ready()
+        for _ in range(10):
+            service.ask(question())
+        with contextlib.ExitStack() as stack:
+            connections = [stack.enter_context(service.authz.connect(SECONDS)) for _ in range(10)]
+            for connection in connections:
+                connection.sendall(head + b"Expect: 100-continue\r\n\r\n")
+                assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            service.process.signal(signal.SIGTERM)
+            service.wait_for_event("drain_started")
+            for connection in connections[1:]:
+                connection.sendall(body)
+                assert connection.recv(100).startswith(b"HTTP/1.1 200 ")
+            wait_until(
+                lambda: service.metric("stepup_check_seconds_count") == 19,
+                seconds=SECONDS,
+                what="the count of all checks",
+            )
+            assert service.readiness()["missing"] == {"drain": "under way"}
+            connections[0].sendall(body)
+        assert service.process.stop() == 0
+
+
+def test_connection_that_is_asked_again_in_the_drain_is_closed_after_its_answer(
+    directory: Path,
+) -> None:
+    asked = Request("GET", "/envoy/payments/health", "api.test").raw()
+    body = json.dumps(question()).encode()
+    head = b"POST /v1/check HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n" % len(body)
+    with Service(directory, policy()) as service:
+        service.wait_until_ready()
+        with service.authz.connect(SECONDS) as in_hand, service.authz.connect(SECONDS) as kept:
+            in_hand.sendall(head + b"Expect: 100-continue\r\n\r\n")
+            assert in_hand.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+            kept.sendall(asked)
+            assert b"\r\nconnection: close\r\n" not in kept.recv(10_000)
+            service.process.signal(signal.SIGTERM)
+            service.wait_for_event("drain_started")
+            with pytest.raises(ConnectionError):  # the drain has begun
+                service.authz.connect(SECONDS)
+            kept.sendall(asked)
+            with kept.makefile("rb") as stream:
+                answer = stream.read()  # to the end
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"\r\nconnection: close\r\n" in answer.lower()
+            in_hand.sendall(body)
+            assert in_hand.recv(100).startswith(b"HTTP/1.1 200 ")
+        assert service.process.stop() == 0
+
+
 @pytest.mark.parametrize("seconds", [0, 1])
 def test_drain_ends_at_its_time_out(directory: Path, issuer: Issuer, seconds: int) -> None:
     document = waiting_policy(issuer, drain_timeout=seconds)
@@ -235,7 +292,7 @@ def test_file_in_the_place_of_a_unix_socket_is_left_alone(directory: Path) -> No
 def test_worker_that_starts_slowly_is_waited_for(directory: Path, tmp_path: Path) -> None:
     """However often somebody asks in the meantime."""
     (tmp_path / "sitecustomize.py").write_text(
-        "import sys, time\nif 'bridge.service.worker' in sys.orig_argv:\n    time.sleep(3)\n"
+        "import sys, time\nif 'bridge.service' in sys.orig_argv:\n    time.sleep(3)\n"
     )
     environment = {"PYTHONPATH": str(tmp_path)}
     with Service(directory, policy(workers=2), environment=environment) as service:
@@ -333,21 +390,180 @@ def test_killed_worker_is_replaced_and_no_counter_falls(
             assert after[sample] >= value, sample
 
 
-def test_worker_that_dies_beside_a_broken_file_waits_for_a_good_one(two_workers: Service) -> None:
+def kill_workers(service: Service, count: int) -> None:
+    """Kill some workers, and wait until others have taken their places."""
+    exits = len(list(service.events("worker_exited")))
+    for worker in sorted(children_of(service.pid))[:count]:
+        os.kill(worker, signal.SIGKILL)
+    service.wait_for_event("worker_exited", exits + count)
+    service.wait_until_ready()
+
+
+def test_workers_that_die_beside_a_broken_file_are_replaced_under_yesterdays_rules(
+    directory: Path,
+) -> None:
+    accepted = policy(workers=2, drain_timeout="3s", apis=[api("payments", realm="accepted")])
     refused = 'stepup_config_loads_total{outcome="refused"}'
-    before = two_workers.metric(refused)
-    write_config(two_workers.file, "broken")
-    wait_until(lambda: two_workers.metric(refused) > before, seconds=SECONDS, what="a refusal")
-    os.kill(min(children_of(two_workers.pid)), signal.SIGKILL)
-    wait_until(
-        lambda: two_workers.readiness()["missing"] == {"workers": "1 of 2 answer"},
-        seconds=SECONDS,
-        what="the missing worker",
+    with Service(directory, policy(workers=2)) as service:
+        service.wait_until_ready()
+        write_config(service.file, accepted)
+        service.wait_for_event("config_loaded", 4)
+        assert "config" not in service.readiness()["missing"]  # asked, they tell of it
+        before, broken_at = service.samples(), time.time()
+        write_config(service.file, "broken")
+        service.wait_for_event("config_refused", 2)
+        assert service.metric(refused) == before[refused] + 1
+        for _ in range(2):
+            kill_workers(service, count=2)
+            assert 'realm="accepted"' in service.challenge()
+        wait_until(
+            lambda: service.readiness()["config"]["refused"], seconds=SECONDS, what="a refusal"
+        )
+        assert service.metric("stepup_config_loaded_timestamp_seconds") < broken_at
+
+        count = service.metric(refused)
+        assert count > before[refused]
+        write_config(service.file, "broken again")
+        wait_until(lambda: service.metric(refused) > count, seconds=SECONDS, what="a refusal")
+
+        loads = 'stepup_config_loads_total{outcome="ok"}'
+        count = service.metric(loads)
+        said = len(list(service.events("config_needs_restart")))
+        write_config(service.file, accepted)
+        wait_until(lambda: service.metric(loads) > count, seconds=SECONDS, what="a load")
+        service.wait_for_event("config_needs_restart", said + 2)  # as the start had it
+        assert service.readiness()["config"]["refused"] is False
+
+
+def test_change_while_workers_start_takes_over(directory: Path) -> None:
+    (directory / "sitecustomize.py").write_text(
+        "import sys, time\nif 'bridge.service' in sys.orig_argv:\n    time.sleep(2)\n"
     )
-    assert two_workers.ask(question())["allow"] is False
-    write_config(two_workers.file, policy(workers=2))
-    two_workers.wait_until_ready()
-    assert two_workers.readiness()["config"]["refused"] is False
+    environment = {"PYTHONPATH": str(directory)}
+    with Service(directory, policy(workers=2), environment=environment) as service:
+        changed = policy(workers=2, apis=[api("payments", realm="changed")])
+        write_config(service.file, changed)
+        service.wait_for_event("config_loaded", 4)
+        assert 'realm="changed"' in service.challenge()
+
+
+def run_with(directory: Path, patch: str) -> tuple[str]:
+    """Write a program that is the bridge, but for a patch."""
+    program = directory / "patched.py"
+    program.write_text(f"{patch}from bridge.cli import main\nraise SystemExit(main())\n")
+    return (str(program),)
+
+
+UNABLE = """
+import asyncio, errno, os, sys
+start, refused = asyncio.create_subprocess_exec, [errno.EAGAIN, errno.EMFILE]
+async def create_subprocess_exec(*arguments, **options):
+    print(len(os.listdir("/proc/self/fd")), file=sys.stderr, flush=True)
+    if refused:
+        raise OSError(refused.pop(0), "refused")
+    return await start(*arguments, **options)
+asyncio.create_subprocess_exec = create_subprocess_exec
+"""
+
+
+def test_worker_that_cannot_be_started_is_told_and_tried_again(directory: Path) -> None:
+    document = policy(workers=2)
+    with Service(directory, document, command=run_with(directory, UNABLE)) as service:
+        service.wait_until_ready()
+        told = [(e["code"], e["error"]) for e in service.events("worker_exited")]
+        assert told == [(None, "EAGAIN"), (None, "EMFILE")]
+        counts = service.stderr().split()
+        assert counts[1] == counts[0]  # the first one has left no descriptor open
+
+
+STOPPED_WHILE_A_WORKER_STARTS = """
+import asyncio, os, signal
+from bridge.service.supervisor import Supervisor
+start, leave, stopping = asyncio.create_subprocess_exec, Supervisor.__aexit__, asyncio.Event()
+async def create_subprocess_exec(*arguments, **options):
+    process = await start(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGTERM)
+    await stopping.wait()
+    return process
+async def __aexit__(self, *ending):
+    stopping.set()
+    await leave(self, *ending)
+asyncio.create_subprocess_exec = create_subprocess_exec
+Supervisor.__aexit__ = __aexit__
+"""
+
+
+def test_worker_that_starts_while_the_service_stops_is_told_at_once(directory: Path) -> None:
+    document = policy(workers=2, drain_timeout="1h")
+    command = run_with(directory, STOPPED_WHILE_A_WORKER_STARTS)
+    with Service(directory, document, command=command) as service:
+        wait_until(lambda: not service.process.running, seconds=SECONDS, what="the end")
+        assert service.process.stop() == 0
+        assert service.stderr() == ""
+
+
+IMPATIENT = """
+from bridge.service import supervisor
+supervisor._ASK_SECONDS = supervisor._REPORT_TIMEOUT_SECONDS = 0.2
+supervisor._SILENT_SECONDS = 1.0
+"""
+
+
+def test_worker_that_hangs_for_long_is_replaced_though_nobody_asks(directory: Path) -> None:
+    command = run_with(directory, IMPATIENT)
+    with Service(directory, policy(workers=2), command=command) as service:
+        service.wait_until_ready()
+        os.kill(min(children_of(service.pid)), signal.SIGSTOP)
+        assert service.wait_for_event("worker_exited")["code"] == -signal.SIGKILL
+        service.wait_until_ready()
+
+
+def test_signals_are_the_supervisors_business(two_workers: Service) -> None:
+    workers = children_of(two_workers.pid)
+    for worker in workers:
+        assert os.getpgid(worker) == worker  # where no terminal's signal comes
+        for name in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+            os.kill(worker, name)
+    assert two_workers.page("/readyz").status == 200
+    assert children_of(two_workers.pid) == workers
+
+
+SIGNALLED_EARLY = """
+import os, signal, sys
+class Signal:
+    def find_spec(self, name, path=None, target=None):
+        if name == "pydantic":  # the first of what takes long to import
+            os.kill(os.getpid(), signal.{})
+sys.meta_path.insert(0, Signal())
+"""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("name", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_signal_while_it_starts_is_acted_on_once_it_runs(
+    directory: Path, workers: int, name: signal.Signals
+) -> None:
+    command = run_with(directory, SIGNALLED_EARLY.format(name.name))
+    file = write_config(directory / "bridge.yaml", policy(workers=workers))
+    process = Process("bridge", (sys.executable, *command, *serve(file)[3:]), directory)
+    process.start()
+
+    def events() -> list[str]:
+        lines = process.outputs[0].read_text().splitlines()
+        return [json.loads(line)["event"] for line in lines]
+
+    try:
+        if name == signal.SIGHUP:
+            loads = 2 if workers == 1 else workers  # its workers have not read it before
+            wait_until(
+                lambda: events().count("config_loaded") == loads, seconds=SECONDS, what="loads"
+            )
+        else:
+            wait_until(lambda: not process.running, seconds=SECONDS, what="the end")
+            assert events()[-1] == "service_stopped"
+    finally:
+        assert process.stop() == 0
+    assert process.outputs[1].read_text() == ""
 
 
 def test_workers_end_with_their_parent(directory: Path) -> None:
@@ -425,6 +641,33 @@ def test_nobody_need_read_the_log(directory: Path, workers: int, how: str) -> No
         process.kill()
         process.wait()
     assert errors.read_text() == ""
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_log_whose_reader_stalls_stops_nothing(directory: Path, workers: int) -> None:
+    document = {**unix_policy(directory), "workers": workers}
+    document["listen"]["admin"] = f"unix:{directory}/admin.sock"
+    file = write_config(directory / "bridge.yaml", document)
+    reader, writer = os.pipe()
+    process = subprocess.Popen(serve(file), stdout=writer)
+    os.close(writer)
+    try:
+        address = Unix(directory / "authz.sock")
+        raw = Request("GET", "/envoy/payments/health", "api.test").raw()
+        wait_until(lambda: _listens(address), seconds=SECONDS, what="the socket")
+        for _ in range(20):
+            with Connection(address) as connection:
+                for _ in range(50):  # a thousand lines are more than a pipe holds
+                    reply = connection.exchange(raw)
+                    assert reply is not None
+                    assert reply.status == 200
+        assert get(Unix(directory / "admin.sock"), "/healthz").status == 200
+        process.terminate()
+        assert process.wait(SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+        os.close(reader)
 
 
 DEFECT = "s3cret-of-a-client"

@@ -70,6 +70,7 @@ def reloaded(started: Service) -> Service:
     """The module's service, back at its first configuration."""
     loads = started.metric(OK)
     write_config(started.file, with_realm("first"))
+    loads = started.metric(OK)
     started.process.signal(signal.SIGHUP)
     wait_until(lambda: started.metric(OK) > loads, seconds=SECONDS, what="a load")
     wait_for_realm(started, "first")
@@ -137,7 +138,7 @@ def test_broken_file_changes_nothing_and_is_told(
     assert reloaded.page("/readyz").status == 200
     problems = readiness["config"]["problems"]
     assert any(problem in told for told in problems)
-    logged = list(reloaded.events("config_refused"))[-1]
+    logged = reloaded.wait_for_event("config_refused", int(reloaded.metric(REFUSED)))
     assert (logged["level"], logged["problems"]) == ("error", problems)
     after = reloaded.samples()
     assert after[REFUSED] >= before[REFUSED] + 1

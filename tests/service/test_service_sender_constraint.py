@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import re
 import secrets
 import signal
@@ -108,19 +109,17 @@ def proof_for(
 
 def reason(service: Service) -> str:
     """Give the reason of the last check, from the log."""
-    count = len(list(service.events("check_decided")))
-    found: str = service.wait_for_event("check_decided", count)["reason"]
+    found: str = service.checks()[-1]["reason"]
     return found
 
 
 def denial(service: Service, question: dict[str, Any]) -> tuple[int, list[str], str]:
     """Give status, challenges and reason of a denial."""
-    seen = len(list(service.events("check_decided")))
     answer = service.ask(question)
     assert not answer["allow"]
     response = answer["response"]
     challenges = [value for name, value in response["headers"] if name == "www-authenticate"]
-    logged = service.wait_for_event("check_decided", seen + 1)
+    logged = service.checks()[-1]
     assert logged["error"] == json.loads(response["body"])["error"]
     return response["status"], challenges, logged["reason"]
 
@@ -475,7 +474,7 @@ def test_redis_that_hangs_costs_one_time_out(directory: Path, signing_key: Signi
                     proof = proof_for("any", bearer)
                     answer = service.ask(asked("any", f"DPoP {bearer}", proof))
                     assert answer["response"]["status"] == 503
-                checks = list(service.events("check_decided"))
+                checks = service.checks()
                 durations = [check["duration_ms"] for check in checks if check["status"] == 503]
                 assert durations[1] < 500
                 assert durations[2] < 500
@@ -563,6 +562,28 @@ def test_reload_to_unshared_proofs_is_refused_while_several_workers_run(
         wait_until(
             lambda: service.readiness()["config"]["refused"], seconds=SECONDS, what="refusal"
         )
+        worker = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()[0]
+        os.kill(int(worker), signal.SIGKILL)
+        service.wait_for_event("config_refused", 3)  # the new one goes on without it, too
+        service.wait_until_ready()
+
+
+@pytest.mark.parametrize("on_error", ["refuse", "allow"])
+def test_readiness_of_workers_without_redis_depends_on_what_becomes_of_proofs(
+    directory: Path, on_error: str
+) -> None:
+    replay = {"redis_url": "redis://127.0.0.1:1", "on_error": on_error}
+    document = constrained(workers=2, dpop={"replay": replay})
+    with Service(directory, document) as service:
+        service.wait_for_event("replay_store_failed", 2)
+        expected = {"dpop_replay_store"} if on_error == "refuse" else set()
+        wait_until(
+            lambda: set(service.readiness()["missing"]) == expected,
+            seconds=SECONDS,
+            what=f"{expected} to be all that is missing",
+        )
+        assert service.page("/readyz").status == (503 if on_error == "refuse" else 200)
+        assert service.metric("stepup_dpop_replay_store_up") == 0
 
 
 @pytest.fixture

@@ -1,0 +1,80 @@
+"""Lines are written by a thread: all of them, or whole ones less, whoever reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+
+import pytest
+
+from bridge.service.line_writer import LineWriter
+
+LINE = b"x" * 1023 + b"\n"
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[FileIO, FileIO]]:
+    reader, writer = os.pipe()
+    with FileIO(reader) as source, FileIO(writer, "w") as sink:
+        yield source, sink
+
+
+def read_all(pipe: tuple[FileIO, FileIO], lines: LineWriter) -> bytes:
+    """Read until the writer has written all and the pipe is closed."""
+    source, sink = pipe
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit(source.readall)
+        lines.close()
+        sink.close()
+        return read.result()
+
+
+async def test_lines_come_whole_and_in_order_up_to_the_last(pipe: tuple[FileIO, FileIO]) -> None:
+    lines = LineWriter(pipe[1])
+    expected = [b"%d\n" % count for count in range(1000)]
+    for count, line in enumerate(expected):
+        lines.write(line)
+        if count % 7 == 0:
+            lines.flush()
+    assert read_all(pipe, lines) == b"".join(expected)
+    assert lines.lines_dropped == 0
+
+
+async def test_backlog_of_a_stalled_reader_is_bounded_and_the_rest_is_counted(
+    pipe: tuple[FileIO, FileIO],
+) -> None:
+    lines = LineWriter(pipe[1])
+    for _ in range(8 * 1024):
+        lines.write(LINE)
+        lines.flush()
+    assert 3 * 1024 < lines.lines_dropped <= 4 * 1024
+    written = read_all(pipe, lines)
+    assert written == LINE * (8 * 1024 - lines.lines_dropped)
+
+
+async def test_close_does_not_wait_for_a_reader_that_stalls(pipe: tuple[FileIO, FileIO]) -> None:
+    lines = LineWriter(pipe[1])
+    for _ in range(100):
+        lines.write(LINE)
+    lines.close()  # else the test would not end
+    assert pipe[0].read(2048) == LINE * 2
+
+
+async def test_lines_that_nobody_reads_are_counted(pipe: tuple[FileIO, FileIO]) -> None:
+    source, sink = pipe
+    source.close()
+    lines = LineWriter(sink)
+    lines.write(LINE)
+    lines.write(LINE)
+    lines.close()
+    assert lines.lines_dropped == 2
+
+
+async def test_pipe_that_does_not_block_loses_nothing(pipe: tuple[FileIO, FileIO]) -> None:
+    os.set_blocking(pipe[1].fileno(), False)
+    lines = LineWriter(pipe[1])
+    for _ in range(200):
+        lines.write(LINE)
+    assert read_all(pipe, lines) == LINE * 200
