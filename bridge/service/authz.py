@@ -170,7 +170,7 @@ class AuthzHandler:
         path = request.raw_path.partition("?")[0]
         if path == "/v1/openapi.json":
             return self._answer_openapi(request)
-        if path.startswith(WELL_KNOWN_PATH):
+        if path == WELL_KNOWN_PATH or path.startswith(f"{WELL_KNOWN_PATH}/"):
             return self._answer_metadata(request)
         if path == _NATIVE and request.method != "POST":
             return web.Response(status=405, headers=(("allow", "POST"), _SERVER))

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import fcntl
+import os
+import stat
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from functools import cache
 from io import RawIOBase
 from queue import SimpleQueue
@@ -23,6 +28,8 @@ class LineWriter:
     from then on dropped, in whole lines. A closed pipe must not fail a check either: nobody reads
     the log any more, and there is nowhere to say so.
 
+    Several processes may write to one stream: none comes between the lines of another.
+
     Args:
         stream: Without a buffer, whose lock the interpreter's end would wait for.
     """
@@ -31,7 +38,8 @@ class LineWriter:
         self._stream = stream
         self._lines: list[bytes] = []
         self._flush_due = False
-        self._batches: SimpleQueue[tuple[bytes, int] | None] = SimpleQueue()
+        self._within_line = False  # what was written last has no end
+        self._batches: SimpleQueue[bytes | None] = SimpleQueue()
         self._bytes_taken = self._bytes_done = 0
         self._lines_refused = self._lines_lost = 0  # each added to by one thread only
         self._thread = threading.Thread(target=self._write_batches, daemon=True)
@@ -46,8 +54,8 @@ class LineWriter:
         """Write a line, with its end, soon."""
         self._lines.append(line)
         if not self._flush_due:
-            self._flush_due = True
             asyncio.get_running_loop().call_later(_FLUSH_SECONDS, self.flush)
+            self._flush_due = True
 
     def flush(self) -> None:
         """Have the lines written that are held."""
@@ -60,7 +68,7 @@ class LineWriter:
             return
         batch = b"".join(lines)
         self._bytes_taken += len(batch)
-        self._batches.put((batch, len(lines)))
+        self._batches.put(batch)
 
     def isatty(self) -> bool:
         """Tell whether a person reads."""
@@ -73,22 +81,41 @@ class LineWriter:
         self._thread.join(_CLOSE_SECONDS)
 
     def _write_batches(self) -> None:
-        while (taken := self._batches.get()) is not None:
-            batch, lines = taken
-            try:
+        while (batch := self._batches.get()) is not None:
+            with contextlib.suppress(OSError, ValueError), self._alone():
                 self._write(batch)
-            except (OSError, ValueError):
-                self._lines_lost += lines
             self._bytes_done += len(batch)
 
     def _write(self, batch: bytes) -> None:
-        rest = memoryview(batch)
-        while rest:
-            written = self._stream.write(rest)
-            if written is None:  # a pipe that does not block, and is full
-                time.sleep(_FLUSH_SECONDS)
-            else:
-                rest = rest[written:]
+        taken = 0
+        try:
+            if self._within_line:
+                self._stream.write(b"\n")
+            while taken < len(batch):
+                written = self._stream.write(memoryview(batch)[taken:])
+                if written is None:  # a pipe that does not block, and is full
+                    time.sleep(_FLUSH_SECONDS)
+                else:
+                    taken += written
+                    self._within_line = batch[taken - 1 : taken] != b"\n"
+        finally:
+            self._lines_lost += batch.count(b"\n", taken)
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other processes of ours from writing: a full pipe takes a part, then of anybody.
+
+        A file takes whatever is written at once.
+        """
+        stream = self._stream.fileno()
+        locks = not stat.S_ISREG(os.fstat(stream).st_mode)
+        if locks:
+            fcntl.lockf(stream, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            if locks:
+                fcntl.lockf(stream, fcntl.LOCK_UN)
 
 
 @cache

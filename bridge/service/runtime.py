@@ -47,6 +47,7 @@ class Runtime:
     ) -> None:
         self.tally = Report()
         self.checker: Checker
+        self.config_taken_over = asyncio.Event()
         self._config = config
         self._log = log
         self._start = Start() if start is None else start
@@ -137,6 +138,11 @@ class Runtime:
         """Load the configuration again soon, changed or not (SIGHUP)."""
         self._watch.want_reload()
 
+    def inherit_refusal(self, problems: list[str]) -> None:
+        """Take on that the file was refused before this process began; empty: it was not."""
+        self.tally.config_problems = problems
+        self._watch.inherit_refusal(problems)
+
     async def _take_over(self, config: Config) -> None:
         """Prepare everything, then put it into force between two checks.
 
@@ -171,6 +177,7 @@ class Runtime:
         self.tally.config_loads["ok"] += 1
         self.tally.config_loaded_timestamp = time.time()
         self.tally.config_problems = []
+        self.config_taken_over.set()
         self._log.info("config_loaded", file=str(config.file), issuers=len(issuers))
         for keys in retired_keys:
             keys.retire()

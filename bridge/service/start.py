@@ -43,11 +43,13 @@ class Handover:
     Attributes:
         accepted: A pickled `AcceptedConfig`; it is handed on as it came.
         config_loads: Of the whole service so far, by outcome; the worker counts on from there.
+        config_problems: Of the last load, where it was refused.
     """
 
     start: Start
     accepted: bytes = field(repr=False)
     config_loads: Counter[str]
+    config_problems: list[str]
 
 
 def framed(content: object) -> bytes:

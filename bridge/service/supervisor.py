@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
 import pickle
 import socket
 import sys
@@ -46,6 +47,11 @@ class _Worker:
             self.question.set_result(not is_gone)
             self.question = None
 
+    def tell(self, order: bytes) -> None:
+        """Give an order, if there is still somebody to obey."""
+        if not self.is_gone and not self.writer.is_closing():
+            self.writer.write(order)
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
@@ -68,7 +74,9 @@ class Supervisor:
         accepted = AcceptedConfig(config, time.time())
         self._accepted = pickle.dumps(accepted)
         self._workers: dict[int, _Worker] = {}
+        self._reload_owed: set[int] = set()  # slots without a worker, when that was wanted
         self._past = Report()  # counters of workers that have died
+        self._loaded: tuple[float, list[str]] = (0.0, [])  # as the last report has it
         self._keepers: list[asyncio.Task[None]] = []
         self._asking: asyncio.Task[None] | None = None
         self._stopping = False
@@ -87,7 +95,7 @@ class Supervisor:
         self._stopping = True
         self._listener.close()  # else new connections would wait for nobody
         for worker in self._workers.values():
-            worker.writer.write(b"drain\n")
+            worker.tell(b"drain\n")
         limit = self._drain_timeout + _GRACE_SECONDS
         _, late = await asyncio.wait(self._keepers, timeout=limit)
         for worker in self._workers.values():
@@ -99,8 +107,9 @@ class Supervisor:
 
     def want_reload(self) -> None:
         """Pass SIGHUP on to every worker; also to one that is still starting."""
+        self._reload_owed = set(range(self._count)) - self._workers.keys()
         for worker in self._workers.values():
-            worker.writer.write(b"reload\n")
+            worker.tell(b"reload\n")
 
     async def report(self) -> tuple[Report, int]:
         """Ask every worker; give the sum, and how many answered in time."""
@@ -108,13 +117,20 @@ class Supervisor:
         return self._merged(), answering
 
     def _merged(self) -> Report:
-        return merge([self._past, *(worker.last for worker in self._workers.values())])
+        total = merge([self._past, *(worker.last for worker in self._workers.values())])
+        if not total.config_loaded_timestamp:  # while all workers are being replaced
+            total.config_loaded_timestamp, total.config_problems = self._loaded
+        return total
 
     async def _ask_regularly(self) -> None:
         """See a worker that hangs, and know of one that dies what it counted until lately."""
         while True:
             await asyncio.sleep(_ASK_SECONDS)
-            await self.report()
+            try:
+                await self.report()
+            except Exception as defect:  # it must not end the asking
+                context = {"message": "asking failed", "exception": defect}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     async def _ask(self, worker: _Worker) -> bool:
         """Tell whether a worker reports in time.
@@ -128,7 +144,7 @@ class Supervisor:
         if worker.question is None:
             worker.question = loop.create_future()
             worker.asked_at = loop.time()
-            worker.writer.write(b"report\n")
+            worker.tell(b"report\n")
         question = worker.question
         await asyncio.wait([question], timeout=_REPORT_TIMEOUT_SECONDS)
         if question.done():
@@ -156,7 +172,8 @@ class Supervisor:
         try:
             descriptors = (self._listener.fileno(), theirs.fileno())
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "bridge.service", *map(str, descriptors)),
+                *(sys.executable, *_path_flags(), "-m", "bridge.service"),
+                *map(str, descriptors),
                 pass_fds=descriptors,
                 start_new_session=True,  # a terminal's signals are for us, who tell it
             )
@@ -171,8 +188,12 @@ class Supervisor:
         worker = self._workers[slot] = _Worker(process, writer)
         try:
             if not self._stopping:  # the end may have come while it was started
-                loads = self._merged().config_loads
-                writer.write(framed(Handover(self._start, self._accepted, loads)))
+                so_far = self._merged()
+                loads, problems = so_far.config_loads, so_far.config_problems
+                worker.tell(framed(Handover(self._start, self._accepted, loads, problems)))
+                if slot in self._reload_owed:
+                    worker.tell(b"reload\n")
+                self._reload_owed.discard(slot)
                 await self._listen(worker, reader)
             writer.close()
             return await process.wait()
@@ -187,9 +208,15 @@ class Supervisor:
                 if line == b"config\n":
                     self._accepted = await read_framed(reader)
                 else:
-                    worker.last = Report.from_json(line)
+                    said = worker.last = Report.from_json(line)
+                    self._loaded = (said.config_loaded_timestamp, said.config_problems)
                     worker.answered()
         except (OSError, ValueError, EOFError):
             pass  # it was killed in the middle of it
         finally:
             worker.answered(is_gone=True)
+
+
+def _path_flags() -> tuple[str, ...]:
+    """Keep a worker from importing from the current directory, unless we do so too."""
+    return () if os.getcwd() in sys.path or "" in sys.path else ("-P",)

@@ -93,12 +93,18 @@ async def _work(listener: socket.socket, control: socket.socket) -> None:
     log = open_log(accepted.config.log)
     drain = asyncio.Event()
     async with answering(accepted.config, listener, log, handover.start) as runtime:
-        runtime.tally.config_loads.update(handover.config_loads)
         runtime.tally.config_loaded_timestamp = accepted.loaded_timestamp
+        if handover.config_loads:
+            runtime.tally.config_loads = handover.config_loads
+            runtime.inherit_refusal(handover.config_problems)
         teller = _Teller(runtime, accepted.config, writer)
-        obeying = asyncio.create_task(_obey(reader, teller, drain))
+        tasks = [
+            asyncio.create_task(_obey(reader, teller, drain)),
+            asyncio.create_task(_tell_of_loads(teller)),
+        ]
         await drain.wait()
-    obeying.cancel()
+    for task in tasks:
+        task.cancel()
     with contextlib.suppress(OSError):
         await teller.tell()
         writer.close()
@@ -124,6 +130,15 @@ class _Teller:
             self._writer.write(b"config\n" + framed(accepted))
         self._writer.write(report.to_json())
         await self._writer.drain()
+
+
+async def _tell_of_loads(teller: _Teller) -> None:
+    """Tell at once of what is accepted: another worker may have to begin with it."""
+    with contextlib.suppress(OSError):
+        while True:
+            await teller.runtime.config_taken_over.wait()
+            teller.runtime.config_taken_over.clear()
+            await teller.tell()
 
 
 async def _obey(reader: asyncio.StreamReader, teller: _Teller, drain: asyncio.Event) -> None:

@@ -30,6 +30,9 @@ from bridge.tokens.settings import IntrospectionSettings, IssuerSettings
 HEAD_START_SECONDS = 0.1
 """What an issuer that answers is given before the next one is asked about an opaque token too."""
 
+HANGS_AFTER_SECONDS = 1.0
+"""From when on the answers of those after it count without its own."""
+
 MAX_CALLS = 1000
 _CONNECTIONS = 100
 _MAX_INACTIVE_ENTRIES = 10_000
@@ -96,10 +99,16 @@ class Introspection:
     @property
     def is_lagging(self) -> bool:
         """True when the last call failed, or one is under way for suspiciously long."""
-        if self.error is not None:
-            return True
+        return self.error is not None or self._is_waited_for(HEAD_START_SECONDS)
+
+    @property
+    def is_hanging(self) -> bool:
+        """True when the last call failed, or one is under way for so long that it will."""
+        return self.error is not None or self._is_waited_for(HANGS_AFTER_SECONDS)
+
+    def _is_waited_for(self, seconds: float) -> bool:
         oldest = next(iter(self._calls.values()), None)
-        return oldest is not None and self._loop.time() - oldest.began_at > HEAD_START_SECONDS
+        return oldest is not None and self._loop.time() - oldest.began_at > seconds
 
     def is_known_inactive(self, digest: bytes) -> bool:
         """Tell whether the issuer said a short while ago that the token is not active."""
@@ -293,35 +302,43 @@ async def ask_each(
 ) -> tuple[Introspection, Claims]:
     """Ask several issuers about an opaque token, in order; the first that says `active` wins.
 
-    Each is given a head start before the next is asked too, but for one that lags: an issuer that
-    hangs does not hold up the tokens of the others.
+    Each is given a head start before the next is asked too, but for one that lags. What the next
+    says counts once those before it have answered, but for one that hangs: it does not hold up the
+    tokens of the others.
 
     Raises:
         TokenError: All of them say that it is not active.
         IssuerError: Nobody says that it is active, and one cannot tell.
     """
+    rank = {each: place for place, each in enumerate(candidates)}
     waiting = [each for each in candidates if not each.is_known_inactive(digest)]
     asked: dict[asyncio.Task[Claims | IssuerError | None], Introspection] = {}
+    winner: tuple[Introspection, Claims] | None = None
     fault: IssuerError | None = None
     while waiting or asked:
-        head_start = None
+        look_again = None if winner is None else HEAD_START_SECONDS
         if waiting:
             asking = waiting.pop(0)
             if waiting:
-                head_start = 0.0 if asking.is_lagging else HEAD_START_SECONDS
+                look_again = 0.0 if asking.is_lagging else HEAD_START_SECONDS
             try:
                 asked[asking.ask(token, digest)] = asking
             except IssuerError as error:
                 fault = fault or error
                 continue
-        done, _ = await asyncio.wait(asked, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
-        for task in [task for task in asked if task in done]:  # in order
+        done, _ = await asyncio.wait(asked, timeout=look_again, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
             issuer = asked.pop(task)
             answer = task.result()
             if isinstance(answer, IssuerError):
                 fault = fault or answer
-            elif answer is not None:
-                return issuer, answer
+            elif answer is not None and (winner is None or rank[issuer] < rank[winner[0]]):
+                winner = issuer, answer
+                waiting.clear()
+        if winner is not None and all(
+            rank[each] > rank[winner[0]] or each.is_hanging for each in asked.values()
+        ):
+            return winner
     raise fault or inactive()
 
 

@@ -25,6 +25,7 @@ _DEFAULT_LIFETIME_SECONDS = 600.0
 _FILE_POLL_SECONDS = 1.0
 _MAX_RETRY_SECONDS = 30.0
 _NOT_FETCHED_YET = "not_fetched_yet"
+_FILE_UNREADABLE = "file_unreadable"
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d+)"?(?:$|[\s,])', re.IGNORECASE)
 _AGE = re.compile(r"\s*(\d+)\s*")
 _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])", re.IGNORECASE)
@@ -160,8 +161,10 @@ class KeySet:
             self._failures = min(self._failures + 1, 10)
             if self.source.jwks_file is not None:
                 delay = _FILE_POLL_SECONDS
+            is_known = str(error) == self.error == _FILE_UNREADABLE  # looked at every second
             self.error = str(error)
-            self._tell(delay)
+            if not is_known:
+                self._tell(delay)
         finally:
             self._fetch = None
             if not self._retired:
@@ -197,7 +200,8 @@ class KeySet:
                 with file.open("rb") as stream:
                     removed = self._take(stream.read(MAX_ANSWER_BYTES))
             except OSError:
-                raise FetchError("file_unreadable") from None
+                self._file_fingerprint = None  # it may be this process that cannot
+                raise FetchError(_FILE_UNREADABLE) from None
             self._tell(_FILE_POLL_SECONDS, removed)
         elif self.error is None:
             self._succeeded_at = self._loop.time()

@@ -124,7 +124,8 @@ class RedisConnection:
                 self._change(None)
             pause = _PROBE_SECONDS if self.error is None else _PROBE_AGAIN_SECONDS
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._failed.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._failed.wait()
                 await asyncio.sleep(_PROBE_AGAIN_SECONDS)
             self._failed.clear()
 

@@ -368,6 +368,7 @@ def test_metadata_is_found_by_host_and_path_or_by_path_alone(service: Service, h
         pytest.param("GET", "/monitored", HOST, 404, id="no-resource"),
         pytest.param("GET", "/payments/x", HOST, 404, id="below"),
         pytest.param("GET", "payments", HOST, 404, id="no-slash"),
+        pytest.param("POST", "-x", HOST, 404, id="another-path"),
         pytest.param("GET", "/payments", "", 400, id="no-host"),
         pytest.param("GET", "/payments", "u@api.test", 400, id="userinfo"),
         pytest.param("POST", "/payments", HOST, 405, id="post"),

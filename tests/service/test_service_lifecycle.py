@@ -416,17 +416,17 @@ def test_workers_that_die_beside_a_broken_file_are_replaced_under_yesterdays_rul
         for _ in range(2):
             kill_workers(service, count=2)
             assert 'realm="accepted"' in service.challenge()
-        wait_until(
-            lambda: service.readiness()["config"]["refused"], seconds=SECONDS, what="a refusal"
-        )
+            assert service.readiness()["config"]["refused"] is True
+        after = service.samples()
+        loads = 'stepup_config_loads_total{outcome="ok"}'
+        assert (after[refused], after[loads]) == (before[refused] + 1, before[loads])
         assert service.metric("stepup_config_loaded_timestamp_seconds") < broken_at
 
-        count = service.metric(refused)
-        assert count > before[refused]
-        write_config(service.file, "broken again")
-        wait_until(lambda: service.metric(refused) > count, seconds=SECONDS, what="a refusal")
+        write_config(service.file, {"broken": "in another way"})
+        wait_until(
+            lambda: service.metric(refused) > after[refused], seconds=SECONDS, what="a refusal"
+        )
 
-        loads = 'stepup_config_loads_total{outcome="ok"}'
         count = service.metric(loads)
         said = len(list(service.events("config_needs_restart")))
         write_config(service.file, accepted)
@@ -554,7 +554,7 @@ def test_signal_while_it_starts_is_acted_on_once_it_runs(
 
     try:
         if name == signal.SIGHUP:
-            loads = 2 if workers == 1 else workers  # its workers have not read it before
+            loads = 2 * workers
             wait_until(
                 lambda: events().count("config_loaded") == loads, seconds=SECONDS, what="loads"
             )
@@ -564,6 +564,23 @@ def test_signal_while_it_starts_is_acted_on_once_it_runs(
     finally:
         assert process.stop() == 0
     assert process.outputs[1].read_text() == ""
+
+
+def test_second_signal_ends_a_start_that_hangs(directory: Path) -> None:
+    file = directory / "bridge.yaml"
+    os.mkfifo(file)
+    process = Process("bridge", serve(file), directory)
+    process.start()
+
+    def has_ended() -> bool:
+        if process.running:
+            process.signal(signal.SIGTERM)
+        return not process.running
+
+    try:
+        wait_until(has_ended, seconds=SECONDS, what="the end")
+    finally:
+        process.kill()
 
 
 def test_workers_end_with_their_parent(directory: Path) -> None:

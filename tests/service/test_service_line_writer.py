@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from io import FileIO
+from io import FileIO, RawIOBase
+from typing import Any
 
 import pytest
 
 from bridge.service.line_writer import LineWriter
+from e2e.harness.waiting import wait_until
 
 LINE = b"x" * 1023 + b"\n"
 
@@ -78,3 +84,66 @@ async def test_pipe_that_does_not_block_loses_nothing(pipe: tuple[FileIO, FileIO
     for _ in range(200):
         lines.write(LINE)
     assert read_all(pipe, lines) == LINE * 200
+
+
+WRITE_MANY = """
+import asyncio, io, sys
+from bridge.service.line_writer import LineWriter
+
+async def write():
+    lines = LineWriter(io.FileIO(1, "w"))
+    for _ in range(4):
+        for _ in range(200):
+            lines.write(sys.argv[1].encode() * 1000 + b"\\n")
+        lines.flush()  # more than a pipe holds
+    lines.close()
+    lines._thread.join(30)
+
+asyncio.run(write())
+"""
+
+
+def test_lines_of_several_processes_do_not_tear_each_other(pipe: tuple[FileIO, FileIO]) -> None:
+    source, sink = pipe
+    workers = [
+        subprocess.Popen([sys.executable, "-c", WRITE_MANY, mark], stdout=sink) for mark in "abc"
+    ]
+    sink.close()
+    read = source.readall().splitlines()
+    assert [worker.wait(10) for worker in workers] == [0, 0, 0]
+    assert len(read) == 3 * 800
+    assert set(read) == {b"a" * 1000, b"b" * 1000, b"c" * 1000}
+
+
+class FullDisk(RawIOBase):
+    """Takes a part of a line, then nothing, until there is room."""
+
+    def __init__(self) -> None:
+        self.taken = bytearray()
+        self.room = 3
+
+    def fileno(self) -> int:
+        return 1
+
+    def write(self, content: Any, /) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "")
+        taken = bytes(content[: self.room])
+        self.room -= len(taken)
+        self.taken += taken
+        return len(taken)
+
+
+async def test_a_line_that_was_cut_off_is_ended_before_the_next() -> None:
+    disk = FullDisk()
+    lines = LineWriter(disk)
+    lines.write(b"1\n")
+    lines.write(b"22\n")
+    lines.write(b"33\n")
+    lines.flush()
+    await asyncio.to_thread(wait_until, lambda: lines.lines_dropped == 2, seconds=10, what="a loss")
+    disk.room = 100
+    lines.write(b"4\n")
+    lines.close()
+    assert disk.taken == b"1\n2\n4\n"
+    assert lines.lines_dropped == 2

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import html
+import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
@@ -31,10 +33,12 @@ from running_bridge import (
 
 from bridge.config.load import load_config
 from bridge.config.settings import Config
+from bridge.errors import ConfigError, Problem
 from bridge.rehearsal.question import ask
 from bridge.service import reload
 from bridge.service.log import silent_log
 from bridge.service.runtime import Runtime
+from bridge.tokens.fingerprint import fingerprint
 from e2e.harness.tokens import AUDIENCE, SigningKey
 from e2e.harness.waiting import wait_until
 
@@ -283,6 +287,46 @@ async def test_change_between_reading_and_the_start_takes_over(
     write_config(file, with_realm("second"))
     async with Runtime(config, silent_log()) as runtime:
         await eventually(lambda: runtime.checker.config.policy.apis[0].realm == "second")
+
+
+async def test_what_could_not_be_read_for_a_moment_is_tried_again_and_told_once(
+    tmp_path: Path, signing_key: SigningKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_keys(tmp_path, signing_key)
+    file = write_config(tmp_path / "bridge.yaml", with_realm("first"))
+    problem = Problem(0, "", "cannot be read: Too many open files")
+    tries = 0
+
+    def load(file: Path) -> Config:
+        nonlocal tries
+        tries += 1
+        if tries < 4:
+            raise ConfigError(file, [problem], {file: fingerprint(file)})
+        return load_config(file)
+
+    async with Runtime(load_config(file), silent_log()) as runtime:
+        monkeypatch.setattr(reload, "load_config", load)
+        monkeypatch.setattr(reload, "_RETRY_SECONDS", 0.1)
+        write_config(file, with_realm("second"))
+        await eventually(lambda: runtime.checker.config.policy.apis[0].realm == "second")
+        assert runtime.tally.config_loads["refused"] == 1
+
+
+async def test_a_file_that_never_answers_does_not_hold_up_the_end(
+    tmp_path: Path, signing_key: SigningKey
+) -> None:
+    write_keys(tmp_path, signing_key)
+    file = write_config(tmp_path / "bridge.yaml", with_realm("first"))
+    async with asyncio.timeout(SECONDS):
+        async with Runtime(load_config(file), silent_log()) as runtime:
+            file.unlink()
+            os.mkfifo(file)
+            opened = threading.active_count()
+            runtime.want_reload()
+            await eventually(lambda: threading.active_count() > opened)
+        await asyncio.get_running_loop().shutdown_default_executor()
+    with file.open("wb"):  # lets the thread go
+        pass
 
 
 SECRET = {"dpop": {"nonce": "required", "nonce_secret_file": "secret"}}

@@ -564,8 +564,10 @@ def test_reload_to_unshared_proofs_is_refused_while_several_workers_run(
         )
         worker = Path(f"/proc/{service.pid}/task/{service.pid}/children").read_text().split()[0]
         os.kill(int(worker), signal.SIGKILL)
-        service.wait_for_event("config_refused", 3)  # the new one goes on without it, too
+        service.wait_for_event("worker_exited")
         service.wait_until_ready()
+        service.process.signal(signal.SIGHUP)
+        service.wait_for_event("config_refused", 4)  # the new one goes on without it, too
 
 
 @pytest.mark.parametrize("on_error", ["refuse", "allow"])
