@@ -114,14 +114,13 @@ def parse_template(text: str, rules: PathRules = STRICT_PATH_RULES) -> Template:
     if not text.startswith("/"):
         raise ValueError("must start with /")
     parts = text[1:].split("/")
+    if "**" in parts[:-1]:
+        raise ValueError("must have ** only as its last segment")
     if parts[-1] == "":
         parts.pop()
     if len(parts) > MAX_SEGMENTS:
         raise ValueError(f"must have at most {MAX_SEGMENTS} segments")
-    segments = tuple(_segment(part, rules) for part in parts)
-    if any(isinstance(segment, Rest) for segment in segments[:-1]):
-        raise ValueError("must have ** only as its last segment")
-    return Template(segments)
+    return Template(tuple(_segment(part, rules) for part in parts))
 
 
 def _segment(text: str, rules: PathRules) -> Segment:
