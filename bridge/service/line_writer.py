@@ -105,17 +105,19 @@ class LineWriter:
     def _alone(self) -> Iterator[None]:
         """Keep other processes of ours from writing: a full pipe takes a part, then of anybody.
 
-        A file takes whatever is written at once.
+        A file takes whatever is written at once. Where nothing can be locked, all write.
         """
-        stream = self._stream.fileno()
-        locks = not stat.S_ISREG(os.fstat(stream).st_mode)
-        if locks:
-            fcntl.lockf(stream, fcntl.LOCK_EX)
+        locked = None
+        with contextlib.suppress(OSError, ValueError):
+            stream = self._stream.fileno()
+            if not stat.S_ISREG(os.fstat(stream).st_mode):
+                fcntl.lockf(stream, fcntl.LOCK_EX)
+                locked = stream
         try:
             yield
         finally:
-            if locks:
-                fcntl.lockf(stream, fcntl.LOCK_UN)
+            if locked is not None:
+                fcntl.lockf(locked, fcntl.LOCK_UN)
 
 
 @cache

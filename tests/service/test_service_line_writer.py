@@ -116,14 +116,11 @@ def test_lines_of_several_processes_do_not_tear_each_other(pipe: tuple[FileIO, F
 
 
 class FullDisk(RawIOBase):
-    """Takes a part of a line, then nothing, until there is room."""
+    """Takes a part of a line, then nothing, until there is room; it cannot be locked."""
 
     def __init__(self) -> None:
         self.taken = bytearray()
         self.room = 3
-
-    def fileno(self) -> int:
-        return 1
 
     def write(self, content: Any, /) -> int:
         if not self.room:
