@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _PROBE_SECONDS = 5.0
 _PROBE_AGAIN_SECONDS = 1.0
+_CANCEL_AGAIN_SECONDS = 0.05
 _PROBE_LIFETIME_SECONDS = 10
 _MAX_CONNECTIONS = 64
 
@@ -79,9 +80,9 @@ class RedisConnection:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.wait([self._probing])
+        while self._probing is not None and not self._probing.done():
+            self._probing.cancel()  # redis-py may swallow one, while it connects
+            await asyncio.wait([self._probing], timeout=_CANCEL_AGAIN_SECONDS)
         while self._in_hand:  # bounded by the time-out of each
             self._idle.clear()
             await self._idle.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import json
@@ -34,6 +35,7 @@ from bridge.errors import ProofError
 from bridge.service.log import silent_log
 from bridge.service.proof_memory import ProofMemory
 from bridge.tokens.dpop import UsedProof
+from bridge.tokens.redis_connection import RedisConnection
 from e2e.harness.http1 import Request
 from e2e.harness.proofs import GOOD, ProofKey, ProofSpec, base64url, prove
 from e2e.harness.tokens import SigningKey, TokenSpec, mint
@@ -496,6 +498,15 @@ def test_reload_keeps_used_proofs(directory: Path, signing_key: SigningKey) -> N
         more = service.ask(asked("any", f"DPoP {bearer}", proof_for("any", bearer)))
         assert more["response"]["status"] == 503
         assert reason(service) == "replay_memory_full"
+
+
+async def test_connection_ends_at_whatever_moment(redis: RedisServer) -> None:
+    async with asyncio.timeout(SECONDS):
+        for turns in range(200):
+            connection = RedisConnection(redis.url, 1.0, "test:", lambda _: None)
+            async with connection:
+                for _ in range(turns % 20):
+                    await asyncio.sleep(0)
 
 
 async def refused_by(memory: ProofMemory, proof: UsedProof, config: Config, now: int) -> str | None:
