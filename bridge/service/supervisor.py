@@ -219,4 +219,7 @@ class Supervisor:
 
 def _path_flags() -> tuple[str, ...]:
     """Keep a worker from importing from the current directory, unless we do so too."""
-    return () if os.getcwd() in sys.path or "" in sys.path else ("-P",)
+    with contextlib.suppress(OSError):  # it may be gone
+        if not {"", os.getcwd()}.isdisjoint(sys.path):
+            return ()
+    return ("-P",)

@@ -583,6 +583,23 @@ def test_second_signal_ends_a_start_that_hangs(directory: Path) -> None:
         process.kill()
 
 
+def test_workers_import_nothing_from_the_current_directory(directory: Path, tmp_path: Path) -> None:
+    (tmp_path / "structlog.py").write_text("raise SystemExit(9)\n")
+    program = Path(sys.executable).with_name("stepup-bridge")
+    file = write_config(directory / "bridge.yaml", policy(workers=2))
+    arguments = (str(program), *serve(file)[3:])
+    process = Process("bridge", ("env", f"--chdir={tmp_path}", *arguments), directory)
+    process.start()
+    try:
+        wait_until(
+            lambda: process.outputs[0].read_text().count('"config_loaded"') == 2,
+            seconds=SECONDS,
+            what="both workers",
+        )
+    finally:
+        assert process.stop() == 0
+
+
 def test_workers_end_with_their_parent(directory: Path) -> None:
     """Also when it had no chance to tell them."""
     with Service(directory, policy(workers=2)) as service:
