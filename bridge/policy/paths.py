@@ -100,11 +100,13 @@ def _refuse_dot_segments(decoded: str) -> None:
 
 def other_spellings(path: str, rules: PathRules) -> set[str]:
     """Give what a raw path could be to servers that decode it, or repair what the rules let in."""
-    spellings = {path, unquote(path)}
-    if rules != STRICT_PATH_RULES:
-        for repair in (_cut_parameters, unquote, unquote, _cut_parameters, _merge_slashes):
-            spellings |= {repair(spelling) for spelling in spellings}
-    return spellings
+    decoded = unquote(path)
+    if rules == STRICT_PATH_RULES:
+        return {decoded}
+    spellings = {path, decoded}
+    for repair in (_cut_parameters, unquote, unquote, _cut_parameters, _merge_slashes):
+        spellings |= {repair(spelling) for spelling in spellings}
+    return spellings - {path}
 
 
 def _cut_parameters(path: str) -> str:
